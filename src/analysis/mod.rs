@@ -1,0 +1,1 @@
+//! AnalysisRuns: from templates and arguments to measurements that are due, to a verdict.

@@ -1,0 +1,40 @@
+//! The command line: translate, call, print. Decisions live in the layers above.
+
+mod args;
+mod print;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use args::Args;
+pub use print::Output;
+
+/// What a command answers, as the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, or the answer is yes.
+    Done,
+    /// 1: the answer is no: degraded, invalid, false.
+    No,
+    /// 2: could not tell.
+    Unknown,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::No => 1,
+            Exit::Unknown => 2,
+        })
+    }
+}
+
+/// Parses the command line, runs it and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut output = Output::standard();
+    args::run(&args, &mut output).into()
+}

@@ -1,0 +1,1 @@
+//! The door to Kubernetes: read, apply, write status, record Events.

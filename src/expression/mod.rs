@@ -1,0 +1,1 @@
+//! The language of `successCondition` and `failureCondition`: parsed and checked once, evaluated many times.

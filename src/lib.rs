@@ -1,0 +1,52 @@
+//! Verdict decides, from metrics, whether a release goes on.
+//!
+//! Modules stand in the order in which data flows through them: what is written, what is decided,
+//! what is done, how it is called. A module uses those above it and never one below;
+//! `tests/layers.rs` holds that.
+
+// ── What is written ────────────────────────────────────────────────────────────────────────────
+
+/// The kinds of `argoproj.io/v1alpha1`, exactly as they stand in YAML.
+pub mod api;
+
+// ── What is decided: pure functions; no clock, no client, no `async` ───────────────────────────
+
+/// The language of `successCondition` and `failureCondition`.
+pub mod expression;
+
+/// Metric sources: which request asks, and how the reply is read.
+pub mod metric_providers;
+
+/// AnalysisRuns: arguments, schedule, assessment, verdict.
+pub mod analysis;
+
+/// Rollouts: which ReplicaSet gets how many pods, and which step is next.
+pub mod rollout;
+
+// ── What is done: the only code that waits ─────────────────────────────────────────────────────
+
+/// The time of day.
+pub mod clock;
+
+/// The door to Kubernetes.
+pub mod cluster;
+
+/// The door to everything else.
+pub mod http;
+
+/// Logs, spans and `/metrics`.
+pub mod telemetry;
+
+/// Observe, decide, act: one file per kind.
+pub mod controllers;
+
+/// A Kubernetes API server in memory.
+pub mod apiserver;
+
+/// The rest of a cluster in memory: workload controllers, kubelet, garbage collector.
+pub mod simulation;
+
+// ── How it is called ───────────────────────────────────────────────────────────────────────────
+
+/// The command line: translation only.
+pub mod cli;

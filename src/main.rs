@@ -1,0 +1,7 @@
+//! The `verdict` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    verdict::cli::main()
+}

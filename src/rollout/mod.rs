@@ -1,0 +1,1 @@
+//! Rollouts: from what was observed to the changes that are due.

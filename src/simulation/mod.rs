@@ -1,0 +1,1 @@
+//! The rest of a cluster in memory: workload controllers, kubelet, garbage collector.
