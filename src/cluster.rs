@@ -1,1 +1,280 @@
-//! The door to Kubernetes: read, apply, write status, record Events.
+//! The door to Kubernetes: read, create, patch, write status, record Events.
+//!
+//! Every request goes through here, so that every failure reads alike: what could not be done, to
+//! what, and why. Nothing here decides.
+
+mod events;
+mod status;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::clock::Clock;
+
+pub use events::{Event, EventType};
+pub use kube::api::PropagationPolicy;
+pub use status::merge_patch;
+
+use status::Subresources;
+
+/// Who Kubernetes says wrote a field.
+pub const FIELD_MANAGER: &str = "verdict";
+
+/// A kind that lives in a namespace and is known at compile time.
+pub trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// A request that Kubernetes did not fulfil.
+#[derive(Debug, Error)]
+#[error("cannot {verb} {object}: {reason}")]
+pub struct Error {
+    verb: &'static str,
+    object: String,
+    reason: String,
+    code: Option<u16>,
+    status_reason: String,
+}
+
+impl Error {
+    fn new(verb: &'static str, object: String, source: &kube::Error) -> Self {
+        let (reason, code, status_reason) = match source {
+            kube::Error::Api(status) => {
+                let reason = if status.message.is_empty() {
+                    format!("the API server answered {}", status.code)
+                } else {
+                    status.message.clone()
+                };
+                (reason, Some(status.code), status.reason.clone())
+            }
+            other => (other.to_string(), None, String::new()),
+        };
+        Self { verb, object, reason, code, status_reason }
+    }
+
+    /// The object has changed since it was read.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.code == Some(409) && !self.is_already_there()
+    }
+
+    /// An object of that name exists.
+    #[must_use]
+    pub fn is_already_there(&self) -> bool {
+        self.code == Some(409) && self.status_reason == "AlreadyExists"
+    }
+
+    /// There is no such object, kind or subresource.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.code == Some(404)
+    }
+
+    /// The request itself is wrong or not allowed: to repeat it will not help.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code, Some(400 | 401 | 403 | 405 | 413 | 415 | 422))
+    }
+
+    /// Names the failure in metrics: a closed set, unlike the message.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.code {
+            None => "Unreachable",
+            Some(404) => "NotFound",
+            Some(409) => "Conflict",
+            Some(401 | 403) => "Forbidden",
+            Some(429) => "TooManyRequests",
+            Some(500..) => "ServerError",
+            Some(_) => "Refused",
+        }
+    }
+}
+
+/// What became of a request to create an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created<K> {
+    /// It was made.
+    New(K),
+    /// An object of that name is there already, untouched.
+    AlreadyThere,
+}
+
+/// The API server, as this program uses it. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    clock: Clock,
+    subresources: Arc<Subresources>,
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cluster")
+    }
+}
+
+impl Cluster {
+    /// A door that uses `client`; `clock` dates the Events.
+    #[must_use]
+    pub fn new(client: Client, clock: Clock) -> Self {
+        Self { client, clock, subresources: Arc::default() }
+    }
+
+    /// For watches, which the controllers run themselves.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Reads an object, `None` if there is none.
+    pub async fn get<K: Namespaced>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<K>, Error> {
+        let api = self.api::<K>(namespace);
+        api.get_opt(name).await.map_err(|source| failed::<K>("read", namespace, name, &source))
+    }
+
+    /// Reads an object of a kind that has no namespace, `None` if there is none.
+    pub async fn get_global<K>(&self, name: &str) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let api = Api::<K>::all(self.client.clone());
+        api.get_opt(name).await.map_err(|source| failed::<K>("read", "", name, &source))
+    }
+
+    /// Lists the objects of a namespace that a label selector picks.
+    pub async fn list<K: Namespaced>(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<K>, Error> {
+        let api = self.api::<K>(namespace);
+        let listed = api.list(&kube::api::ListParams::default().labels(selector)).await;
+        listed
+            .map(|list| list.items)
+            .map_err(|source| failed::<K>("list", namespace, "", &source))
+    }
+
+    /// Creates an object; one of the same name is left as it is and reported.
+    pub async fn create<K: Namespaced>(&self, object: &K) -> Result<Created<K>, Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..<_>::default() };
+        match self.api::<K>(&namespace).create(&params, object).await {
+            Ok(created) => Ok(Created::New(created)),
+            Err(source) => {
+                let error = failed::<K>("create", &namespace, &object.name_any(), &source);
+                if error.is_already_there() { Ok(Created::AlreadyThere) } else { Err(error) }
+            }
+        }
+    }
+
+    /// Sends a JSON merge patch to an object. A `metadata.resourceVersion` in it is a precondition.
+    pub async fn merge<K: Namespaced>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<K, Error> {
+        let api = self.api::<K>(namespace);
+        api.patch(name, &patch_params(), &Patch::Merge(patch))
+            .await
+            .map_err(|source| failed::<K>("patch", namespace, name, &source))
+    }
+
+    /// Sends a JSON patch (RFC 6902) to an object.
+    pub async fn json_patch<K: Namespaced>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: json_patch::Patch,
+    ) -> Result<K, Error> {
+        let api = self.api::<K>(namespace);
+        api.patch(name, &patch_params(), &Patch::Json::<()>(patch))
+            .await
+            .map_err(|source| failed::<K>("patch", namespace, name, &source))
+    }
+
+    /// Deletes the object that has this uid. One that is gone already is done, too.
+    pub async fn delete<K: Namespaced>(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: Option<&str>,
+        propagation: PropagationPolicy,
+    ) -> Result<(), Error> {
+        let params = DeleteParams {
+            propagation_policy: Some(propagation),
+            preconditions: uid
+                .map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.api::<K>(namespace).delete(name, &params).await {
+            Ok(_) => Ok(()),
+            Err(source) => {
+                let error = failed::<K>("delete", namespace, name, &source);
+                if error.is_not_found() { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    fn api<K: Namespaced>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+fn failed<K: Resource<DynamicType = ()>>(
+    verb: &'static str,
+    namespace: &str,
+    name: &str,
+    source: &kube::Error,
+) -> Error {
+    let kind = K::kind(&());
+    let object = match (namespace, name) {
+        ("", name) => format!("{kind} `{name}`"),
+        (namespace, "") => format!("{kind}s in `{namespace}`"),
+        (namespace, name) => format!("{kind} `{namespace}/{name}`"),
+    };
+    Error::new(verb, object, source)
+}
