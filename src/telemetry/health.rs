@@ -1,0 +1,97 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::Metrics;
+
+/// What has to be there before the controller is of use. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    waiting: Arc<Mutex<BTreeSet<&'static str>>>,
+}
+
+impl Readiness {
+    /// From now on `what` is waited for.
+    pub fn wait_for(&self, what: &'static str) {
+        self.lock().insert(what);
+    }
+
+    /// `what` is there.
+    pub fn reached(&self, what: &'static str) {
+        self.lock().remove(what);
+    }
+
+    /// What is still waited for, in alphabetical order.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.lock().iter().copied().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<&'static str>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `/healthz` answers `ok` as long as the process can answer; `/readyz` answers 200 once nothing
+/// is waited for, else 503 and what is missing.
+pub fn health_router(readiness: Readiness) -> Router {
+    Router::new().route("/healthz", get(|| async { "ok" })).route(
+        "/readyz",
+        get(move || async move {
+            let missing = readiness.missing();
+            if missing.is_empty() {
+                (StatusCode::OK, "ok".to_owned())
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}", missing.join(", ")))
+            }
+        }),
+    )
+}
+
+/// `/metrics` in Prometheus' text format.
+pub fn metrics_router(metrics: Metrics) -> Router {
+    Router::new().route(
+        "/metrics",
+        get(move || async move {
+            match metrics.text() {
+                Ok(text) => {
+                    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+                }
+                Err(error) => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
+                }
+            }
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn status(router: Router, path: &str) -> StatusCode {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_when_nothing_is_waited_for() {
+        let readiness = Readiness::default();
+        readiness.wait_for("analysis runs");
+        let router = health_router(readiness.clone());
+        assert_eq!(status(router.clone(), "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(router.clone(), "/healthz").await, StatusCode::OK);
+        readiness.reached("analysis runs");
+        assert_eq!(status(router, "/readyz").await, StatusCode::OK);
+    }
+}

@@ -1,0 +1,222 @@
+//! The controller's own metrics, under the names that Argo Rollouts gave them.
+//!
+//! Series of objects are computed at each scrape from the caches: an object that is gone has none.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+};
+
+/// Argo Rollouts' buckets of a pass, in seconds.
+const PASS_BUCKETS: [f64; 5] = [0.01, 0.15, 0.25, 0.5, 1.0];
+
+/// A kind that is reconciled, as metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reconciled {
+    /// `rollout_reconcile…`
+    Rollout,
+    /// `analysis_run_reconcile…`
+    AnalysisRun,
+}
+
+impl Reconciled {
+    const ALL: [Self; 2] = [Self::Rollout, Self::AnalysisRun];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Rollout => "rollout",
+            Self::AnalysisRun => "analysis_run",
+        }
+    }
+}
+
+/// A family of gauges that is computed at each scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct Series {
+    /// Its name.
+    pub name: &'static str,
+    /// What it tells, in a sentence.
+    pub help: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+}
+
+/// One value of a [`Series`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The values of the labels, in the series' order.
+    pub labels: Vec<String>,
+    /// The value.
+    pub value: f64,
+}
+
+struct Pass {
+    seconds: HistogramVec,
+    errors: IntCounterVec,
+}
+
+/// Counts what the controllers do. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    passes: Arc<HashMap<Reconciled, Pass>>,
+    measurements: IntCounterVec,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics that count from zero.
+    ///
+    /// # Panics
+    /// Never: the names are constants, and each is registered once.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let passes = Reconciled::ALL.map(|kind| (kind, pass(&registry, kind.prefix())));
+        let measurements = IntCounterVec::new(
+            Opts::new("analysis_measurements_total", "Measurements taken, by provider and phase."),
+            &["type", "phase"],
+        )
+        .expect("the name and labels are valid");
+        let info = GaugeVec::new(
+            Opts::new("argo_rollouts_controller_info", "The running version; always 1."),
+            &["version"],
+        )
+        .expect("the name and labels are valid");
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        register(&registry, measurements.clone());
+        register(&registry, info);
+        Self { registry, passes: Arc::new(passes.into()), measurements }
+    }
+
+    /// A pass over an object has ended.
+    pub fn passed(&self, kind: Reconciled, namespace: &str, name: &str, took: Duration) {
+        self.passes[&kind].seconds.with_label_values(&[namespace, name]).observe(took.as_secs_f64());
+    }
+
+    /// A pass over an object has failed.
+    pub fn failed(&self, kind: Reconciled, namespace: &str, name: &str) {
+        self.passes[&kind].errors.with_label_values(&[namespace, name]).inc();
+    }
+
+    /// An object is gone, and its series with it.
+    pub fn forget(&self, kind: Reconciled, namespace: &str, name: &str) {
+        let _ = self.passes[&kind].seconds.remove_label_values(&[namespace, name]);
+        let _ = self.passes[&kind].errors.remove_label_values(&[namespace, name]);
+    }
+
+    /// A measurement by this provider type has ended in this phase.
+    pub fn measured(&self, provider_type: &str, phase: &str) {
+        self.measurements.with_label_values(&[provider_type, phase]).inc();
+    }
+
+    /// Adds gauges that `samples` computes at each scrape.
+    ///
+    /// # Panics
+    /// If the series' name was added before or is not a metric name: both are in the code.
+    pub fn add_series(
+        &self,
+        series: Series,
+        samples: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) {
+        let gauges = GaugeVec::new(Opts::new(series.name, series.help), series.labels)
+            .expect("the name and labels are valid");
+        register(&self.registry, AtScrape { gauges, samples: Box::new(samples) });
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn pass(registry: &Registry, prefix: &str) -> Pass {
+    let seconds = HistogramVec::new(
+        HistogramOpts::new(format!("{prefix}_reconcile"), "Seconds that a pass took.")
+            .buckets(PASS_BUCKETS.to_vec()),
+        &["namespace", "name"],
+    )
+    .expect("the name and labels are valid");
+    let errors = IntCounterVec::new(
+        Opts::new(format!("{prefix}_reconcile_error"), "Passes that failed."),
+        &["namespace", "name"],
+    )
+    .expect("the name and labels are valid");
+    register(registry, seconds.clone());
+    register(registry, errors.clone());
+    Pass { seconds, errors }
+}
+
+fn register(registry: &Registry, collector: impl Collector + 'static) {
+    registry.register(Box::new(collector)).expect("each name is registered once");
+}
+
+struct AtScrape {
+    gauges: GaugeVec,
+    samples: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+}
+
+impl Collector for AtScrape {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauges.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.gauges.reset();
+        for Sample { labels, value } in (self.samples)() {
+            if let Ok(gauge) = self.gauges.get_metric_with_label_values(&labels) {
+                gauge.set(value);
+            }
+        }
+        self.gauges.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_forgotten_object_has_no_series() {
+        let metrics = Metrics::new();
+        metrics.passed(Reconciled::AnalysisRun, "shop", "web", Duration::from_millis(3));
+        assert!(metrics.text().unwrap().contains("analysis_run_reconcile_count{name=\"web\""));
+        metrics.forget(Reconciled::AnalysisRun, "shop", "web");
+        assert!(!metrics.text().unwrap().contains("name=\"web\""));
+    }
+
+    #[test]
+    fn series_are_computed_at_each_scrape() {
+        let names = Arc::new(Mutex::new(vec!["a", "b"]));
+        let metrics = Metrics::new();
+        let series = Series { name: "run_info", help: "A run.", labels: &["name"] };
+        let shown = names.clone();
+        metrics.add_series(series, move || {
+            let names = shown.lock().unwrap();
+            names.iter().map(|n| Sample { labels: vec![(*n).to_owned()], value: 1.0 }).collect()
+        });
+        assert!(metrics.text().unwrap().contains("run_info{name=\"a\"} 1"));
+        names.lock().unwrap().remove(0);
+        let text = metrics.text().unwrap();
+        assert!(!text.contains("name=\"a\"") && text.contains("run_info{name=\"b\"} 1"));
+    }
+}
