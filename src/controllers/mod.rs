@@ -1,1 +1,5 @@
 //! Observe, decide, act: one file per kind.
+
+mod scope;
+
+pub use scope::Scope;

@@ -1,0 +1,90 @@
+//! Which objects a controller is responsible for.
+
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt as _};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+/// The label by which several controllers share a cluster.
+pub const INSTANCE_ID_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
+
+/// A controller's share of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The only namespace that is looked at; `None`: all.
+    pub namespace: Option<String>,
+    /// Objects must carry this in their instance-id label; `None`: they must not have the label.
+    pub instance_id: Option<String>,
+}
+
+impl Scope {
+    /// The label selector of the objects in this scope.
+    #[must_use]
+    pub fn selector(&self) -> String {
+        match &self.instance_id {
+            Some(id) => format!("{INSTANCE_ID_LABEL}={id}"),
+            None => format!("!{INSTANCE_ID_LABEL}"),
+        }
+    }
+
+    /// Whether an object that was read by its name is in this scope.
+    #[must_use]
+    pub fn covers(&self, object: &impl Resource) -> bool {
+        let labels = object.meta().labels.as_ref();
+        labels.and_then(|labels| labels.get(INSTANCE_ID_LABEL)) == self.instance_id.as_ref()
+    }
+
+    /// The objects of a kind in the namespaces of this scope.
+    #[must_use]
+    pub fn api<K>(&self, client: Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        }
+    }
+}
+
+/// Watches the objects that `selector` picks, without what no decision needs (`managedFields`).
+/// Lost watches are taken up again, with growing pauses while the API server cannot be reached.
+pub(crate) fn watch<K>(
+    api: Api<K>,
+    selector: &str,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K::DynamicType: Clone + Debug + Default,
+{
+    watcher(api, watcher::Config::default().labels(selector))
+        .default_backoff()
+        .map(|event| event.map(|event| event.modify(|object| object.managed_fields_mut().clear())))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn labelled(id: Option<&str>) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        if let Some(id) = id {
+            object.labels_mut().insert(INSTANCE_ID_LABEL.into(), id.into());
+        }
+        object
+    }
+
+    #[test]
+    fn a_controller_with_an_id_sees_its_own_and_one_without_sees_the_unlabelled() {
+        let named = Scope { instance_id: Some("blue".into()), namespace: None };
+        assert!(named.covers(&labelled(Some("blue"))));
+        assert!(!named.covers(&labelled(Some("green"))) && !named.covers(&labelled(None)));
+        assert!(Scope::default().covers(&labelled(None)));
+        assert!(!Scope::default().covers(&labelled(Some("blue"))));
+    }
+}
