@@ -2,4 +2,4 @@
 
 mod scope;
 
-pub use scope::Scope;
+pub use scope::{INSTANCE_ID_LABEL, Scope, watch};

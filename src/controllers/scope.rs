@@ -52,7 +52,7 @@ impl Scope {
 
 /// Watches the objects that `selector` picks, without what no decision needs (`managedFields`).
 /// Lost watches are taken up again, with growing pauses while the API server cannot be reached.
-pub(crate) fn watch<K>(
+pub fn watch<K>(
     api: Api<K>,
     selector: &str,
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static
