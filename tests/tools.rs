@@ -1,0 +1,28 @@
+//! Programs that some tests need and not every machine has.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+/// The program, from the search path; `None` means that the calling test must leave.
+///
+/// # Panics
+///
+/// If it is missing although `VERDICT_REQUIRE_TOOLS` is set, as it is in CI.
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
+    let search_path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&search_path)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        let required = env::var_os("VERDICT_REQUIRE_TOOLS").is_some_and(|value| !value.is_empty());
+        assert!(
+            !required,
+            "`{name}` is not on PATH, and VERDICT_REQUIRE_TOOLS is set"
+        );
+        // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(io::stderr(), "SKIPPED {test}: `{name}` is not on PATH");
+    }
+    found
+}
