@@ -77,7 +77,13 @@ impl Error {
             }
             other => (other.to_string(), None, String::new()),
         };
-        Self { verb, object, reason, code, status_reason }
+        Self {
+            verb,
+            object,
+            reason,
+            code,
+            status_reason,
+        }
     }
 
     /// The object has changed since it was read.
@@ -146,7 +152,11 @@ impl Cluster {
     /// A door that uses `client`; `clock` dates the Events.
     #[must_use]
     pub fn new(client: Client, clock: Clock) -> Self {
-        Self { client, clock, subresources: Arc::default() }
+        Self {
+            client,
+            clock,
+            subresources: Arc::default(),
+        }
     }
 
     /// For watches, which the controllers run themselves.
@@ -168,7 +178,9 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<K>, Error> {
         let api = self.api::<K>(namespace);
-        api.get_opt(name).await.map_err(|source| failed::<K>("read", namespace, name, &source))
+        api.get_opt(name)
+            .await
+            .map_err(|source| failed::<K>("read", namespace, name, &source))
     }
 
     /// Reads an object of a kind that has no namespace, `None` if there is none.
@@ -177,7 +189,9 @@ impl Cluster {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let api = Api::<K>::all(self.client.clone());
-        api.get_opt(name).await.map_err(|source| failed::<K>("read", "", name, &source))
+        api.get_opt(name)
+            .await
+            .map_err(|source| failed::<K>("read", "", name, &source))
     }
 
     /// Lists the objects of a namespace that a label selector picks.
@@ -187,7 +201,9 @@ impl Cluster {
         selector: &str,
     ) -> Result<Vec<K>, Error> {
         let api = self.api::<K>(namespace);
-        let listed = api.list(&kube::api::ListParams::default().labels(selector)).await;
+        let listed = api
+            .list(&kube::api::ListParams::default().labels(selector))
+            .await;
         listed
             .map(|list| list.items)
             .map_err(|source| failed::<K>("list", namespace, "", &source))
@@ -196,12 +212,19 @@ impl Cluster {
     /// Creates an object; one of the same name is left as it is and reported.
     pub async fn create<K: Namespaced>(&self, object: &K) -> Result<Created<K>, Error> {
         let namespace = object.namespace().unwrap_or_default();
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..<_>::default() };
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..<_>::default()
+        };
         match self.api::<K>(&namespace).create(&params, object).await {
             Ok(created) => Ok(Created::New(created)),
             Err(source) => {
                 let error = failed::<K>("create", &namespace, &object.name_any(), &source);
-                if error.is_already_there() { Ok(Created::AlreadyThere) } else { Err(error) }
+                if error.is_already_there() {
+                    Ok(Created::AlreadyThere)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -242,15 +265,21 @@ impl Cluster {
     ) -> Result<(), Error> {
         let params = DeleteParams {
             propagation_policy: Some(propagation),
-            preconditions: uid
-                .map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            preconditions: uid.map(|uid| Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match self.api::<K>(namespace).delete(name, &params).await {
             Ok(_) => Ok(()),
             Err(source) => {
                 let error = failed::<K>("delete", namespace, name, &source);
-                if error.is_not_found() { Ok(()) } else { Err(error) }
+                if error.is_not_found() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -261,7 +290,10 @@ impl Cluster {
 }
 
 fn patch_params() -> PatchParams {
-    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    }
 }
 
 fn failed<K: Resource<DynamicType = ()>>(

@@ -30,7 +30,9 @@ impl FromStr for LogFormat {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            other => Err(format!("`{other}` is not a log format: expected `text` or `json`")),
+            other => Err(format!(
+                "`{other}` is not a log format: expected `text` or `json`"
+            )),
         }
     }
 }
@@ -40,8 +42,8 @@ impl FromStr for LogFormat {
 /// asks for it. Called once; a second call changes nothing.
 pub fn start_logging(level: tracing::Level, filter: Option<&str>, format: LogFormat) {
     let default = format!("warn,verdict={level}");
-    let filter = EnvFilter::try_new(filter.unwrap_or(&default))
-        .unwrap_or_else(|_| EnvFilter::new(&default));
+    let filter =
+        EnvFilter::try_new(filter.unwrap_or(&default)).unwrap_or_else(|_| EnvFilter::new(&default));
     let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match format {

@@ -29,6 +29,24 @@ written! {
     }
 }
 
+impl Gate {
+    /// What is to be done when the run has ended in `phase`, defaults filled in.
+    #[must_use]
+    pub fn action(&self, phase: Phase) -> GateAction {
+        let (success, failure) = match self.target.kind {
+            GateTargetKind::Rollout => (GateAction::Promote, GateAction::Abort),
+            GateTargetKind::Deployment => (GateAction::None, GateAction::Undo),
+        };
+        match phase {
+            Phase::Successful => self.on_success.unwrap_or(success),
+            Phase::Failed => self.on_failure.unwrap_or(failure),
+            Phase::Inconclusive => self.on_inconclusive.unwrap_or(GateAction::Pause),
+            Phase::Error => self.on_error.unwrap_or(GateAction::Pause),
+            Phase::Pending | Phase::Running => GateAction::None,
+        }
+    }
+}
+
 written! {
     /// The object that a gate moves.
     pub struct GateTarget {

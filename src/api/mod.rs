@@ -10,11 +10,16 @@
 
 mod analysis;
 mod analysis_status;
+mod experiment;
 mod gate;
 mod kind;
 mod measure;
 mod reading;
+mod rollout;
+mod rollout_status;
 mod schema;
+mod steps;
+mod traffic_routing;
 mod values;
 
 pub use analysis::{
@@ -23,6 +28,10 @@ pub use analysis::{
     LabelsAndAnnotations, MeasurementRetention, Metric, NoDataPolicy, SecretKeyRef, TtlStrategy,
 };
 pub use analysis_status::{AnalysisRunStatus, Measurement, MetricResult, RunSummary};
+pub use experiment::{
+    Experiment, ExperimentAnalysis, ExperimentAnalysisStatus, ExperimentSpec, ExperimentStatus,
+    ExperimentTemplate, ExperimentTemplateStatus, TemplatePhase, TemplateService,
+};
 pub use gate::{Gate, GateAction, GateOutcome, GateStatus, GateTarget, GateTargetKind};
 pub use kind::{API_VERSION, GROUP, VERSION};
 pub use measure::{
@@ -33,6 +42,29 @@ pub use measure::{
     SecretRef, SigV4, SkyWalkingMetric, WavefrontMetric, WebMetric,
 };
 pub use reading::{Extra, Preserved, Unreadable};
+pub use rollout::{
+    AnalysisRunLimits, AntiAffinity, BlueGreenStrategy, CanaryStrategy, PingPong, PodTemplate,
+    PreferredAntiAffinity, ProgressType, ReplicaProgressThreshold, RequiredAntiAffinity,
+    RollbackWindow, Rollout, RolloutSpec, ScaleDown, Strategy, WorkloadRef,
+};
+pub use rollout_status::{
+    AlbStatus, AnalysisRunSlot, AwsResource, BlueGreenStatus, CanaryStatus, CompletionStatus,
+    Condition, ConditionStatus, ConditionType, DurationStatus, PauseCondition, PauseReason,
+    PingPongSide, PluginOperation, PluginPhase, RolloutPhase, RolloutStatus, StepPluginStatus,
+    TrafficWeights, WeightDestination,
+};
+pub use steps::{
+    CanaryStep, ExperimentStep, ExperimentStepAnalysis, ExperimentStepTemplate, HeaderMatch,
+    PluginStep, PodTemplateHash, RolloutAnalysis, RolloutArgument, RolloutArgumentSource,
+    RolloutPause, RouteMatch, SetCanaryScale, SetHeaderRoute, SetMirrorRoute, SpecRef, StringMatch,
+};
+pub use traffic_routing::{
+    AlbTrafficRouting, AmbassadorTrafficRouting, ApisixRoute, ApisixTrafficRouting,
+    AppMeshTrafficRouting, AppMeshVirtualNode, AppMeshVirtualNodes, AppMeshVirtualService,
+    IstioDestinationRule, IstioTrafficRouting, IstioVirtualService, ManagedRoute,
+    NginxTrafficRouting, SmiTrafficRouting, Stickiness, TcpRoute, TlsRoute, TraefikTrafficRouting,
+    TrafficRouting,
+};
 pub use values::{
     DurationError, GoDuration, IntOrPercent, IntOrText, NumberError, Percent, Phase, Rounding,
 };

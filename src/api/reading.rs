@@ -269,7 +269,76 @@ macro_rules! words {
     };
 }
 
-pub(crate) use {words, written};
+/// Words that Argo knows but its schema does not enforce: another one is kept as `Other`, and
+/// whoever decides says what it means.
+macro_rules! open_words {
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident { $($(#[$word_meta:meta])* $word:ident = $text:literal,)+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$word_meta])* $word,)+
+            /// Another word, as written.
+            Other(String),
+        }
+
+        impl $name {
+            /// The word as it is written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self { $(Self::$word => $text,)+ Self::Other(text) => text }
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                match text.as_str() { $($text => Self::$word,)+ _ => Self::Other(text) }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::Other(String::new())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                <String as serde::Deserialize>::deserialize(deserializer).map(Self::from)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string"})
+            }
+        }
+    };
+}
+
+pub(crate) use {open_words, words, written};
 
 #[cfg(test)]
 mod tests {

@@ -23,3 +23,22 @@ pub(crate) fn exactly_one_provider(schema: &mut Schema) {
         }]),
     );
 }
+
+/// The rule that a Rollout has one strategy.
+pub(crate) fn exactly_one_strategy(schema: &mut Schema) {
+    schema.insert(
+        "x-kubernetes-validations".to_owned(),
+        json!([{
+            "rule": "has(self.canary) != has(self.blueGreen)",
+            "message": "exactly one of canary and blueGreen must be set",
+        }]),
+    );
+}
+
+/// The rule that a selector stays as it is.
+pub(crate) fn immutable_selector(schema: &mut Schema) {
+    schema.insert(
+        "x-kubernetes-validations".to_owned(),
+        json!([{"rule": "self == oldSelf", "message": ".spec.selector is immutable"}]),
+    );
+}

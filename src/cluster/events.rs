@@ -48,13 +48,21 @@ impl Event {
     /// An Event of type Normal.
     #[must_use]
     pub fn normal(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { event_type: EventType::Normal, reason: reason.into(), message: message.into() }
+        Self {
+            event_type: EventType::Normal,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// An Event of type Warning.
     #[must_use]
     pub fn warning(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { event_type: EventType::Warning, reason: reason.into(), message: message.into() }
+        Self {
+            event_type: EventType::Warning,
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -79,9 +87,14 @@ impl Cluster {
         }
         let namespace = made.metadata.namespace.unwrap_or_default();
         let name = made.metadata.name.unwrap_or_default();
-        let count = self.get::<CoreEvent>(&namespace, &name).await?.and_then(|seen| seen.count);
+        let count = self
+            .get::<CoreEvent>(&namespace, &name)
+            .await?
+            .and_then(|seen| seen.count);
         let again = json!({ "count": count.unwrap_or(1) + 1, "lastTimestamp": now });
-        self.merge::<CoreEvent>(&namespace, &name, &again).await.map(drop)
+        self.merge::<CoreEvent>(&namespace, &name, &again)
+            .await
+            .map(drop)
     }
 }
 
@@ -90,7 +103,10 @@ fn whole_seconds(time: jiff::Timestamp) -> jiff::Timestamp {
 }
 
 fn core_event(regarding: ObjectReference, event: &Event, now: Time) -> CoreEvent {
-    let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".into());
+    let namespace = regarding
+        .namespace
+        .clone()
+        .unwrap_or_else(|| "default".into());
     CoreEvent {
         metadata: ObjectMeta {
             name: Some(event_name(&regarding, event)),
@@ -104,7 +120,10 @@ fn core_event(regarding: ObjectReference, event: &Event, now: Time) -> CoreEvent
         count: Some(1),
         first_timestamp: Some(now.clone()),
         last_timestamp: Some(now),
-        source: Some(EventSource { component: Some(COMPONENT.into()), host: None }),
+        source: Some(EventSource {
+            component: Some(COMPONENT.into()),
+            host: None,
+        }),
         reporting_component: Some(COMPONENT.into()),
         ..CoreEvent::default()
     }
@@ -115,7 +134,11 @@ fn core_event(regarding: ObjectReference, event: &Event, now: Time) -> CoreEvent
 fn event_name(regarding: &ObjectReference, event: &Event) -> String {
     let mut hasher = DefaultHasher::new();
     (&regarding.kind, &regarding.uid, event).hash(&mut hasher);
-    format!("{}.{:016x}", regarding.name.as_deref().unwrap_or_default(), hasher.finish())
+    format!(
+        "{}.{:016x}",
+        regarding.name.as_deref().unwrap_or_default(),
+        hasher.finish()
+    )
 }
 
 #[cfg(test)]
@@ -135,10 +158,19 @@ mod tests {
     #[test]
     fn saying_the_same_of_the_same_object_has_the_same_name() {
         let event = Event::normal("RolloutCompleted", "Rollout completed");
-        assert_eq!(event_name(&regarding("1"), &event), event_name(&regarding("1"), &event));
-        assert_ne!(event_name(&regarding("1"), &event), event_name(&regarding("2"), &event));
+        assert_eq!(
+            event_name(&regarding("1"), &event),
+            event_name(&regarding("1"), &event)
+        );
+        assert_ne!(
+            event_name(&regarding("1"), &event),
+            event_name(&regarding("2"), &event)
+        );
         let other = Event::warning("RolloutCompleted", "Rollout completed");
-        assert_ne!(event_name(&regarding("1"), &event), event_name(&regarding("1"), &other));
+        assert_ne!(
+            event_name(&regarding("1"), &event),
+            event_name(&regarding("1"), &other)
+        );
     }
 
     #[test]
@@ -146,6 +178,9 @@ mod tests {
         let now = Time("2026-01-01T00:00:00Z".parse().unwrap());
         let made = core_event(regarding("1"), &Event::normal("A", "b"), now);
         assert_eq!(made.metadata.namespace.as_deref(), Some("shop"));
-        assert_eq!(made.source.unwrap().component.as_deref(), Some("rollouts-controller"));
+        assert_eq!(
+            made.source.unwrap().component.as_deref(),
+            Some("rollouts-controller")
+        );
     }
 }

@@ -42,13 +42,17 @@ impl Cluster {
         old: &S,
         new: &S,
     ) -> Result<Option<K>, Error> {
-        let Some(difference) = merge_patch(&as_json(old), &as_json(new)) else { return Ok(None) };
+        let Some(difference) = merge_patch(&as_json(old), &as_json(new)) else {
+            return Ok(None);
+        };
         let namespace = object.namespace().unwrap_or_default();
         let patch = json!({
             "metadata": { "resourceVersion": object.resource_version() },
             "status": difference,
         });
-        self.patch_status(&namespace, &object.name_any(), &patch, &patch).await.map(Some)
+        self.patch_status(&namespace, &object.name_any(), &patch, &patch)
+            .await
+            .map(Some)
     }
 
     /// Sends a merge patch to the status subresource, or `otherwise` to the object itself where its
@@ -64,7 +68,10 @@ impl Cluster {
             return self.merge(namespace, name, otherwise).await;
         }
         let api = self.api::<K>(namespace);
-        match api.patch_status(name, &patch_params(), &Patch::Merge(patch)).await {
+        match api
+            .patch_status(name, &patch_params(), &Patch::Merge(patch))
+            .await
+        {
             Ok(written) => Ok(written),
             Err(source) => {
                 let error = failed::<K>("write the status of", namespace, name, &source);
@@ -90,7 +97,9 @@ pub fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
     if old == new {
         return None;
     }
-    let (Value::Object(old), Value::Object(new)) = (old, new) else { return Some(new.clone()) };
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        return Some(new.clone());
+    };
     let removed = old.keys().filter(|key| !new.contains_key(*key));
     let mut patch: Map<String, Value> = removed.map(|key| (key.clone(), Value::Null)).collect();
     for (key, value) in new {

@@ -74,14 +74,19 @@ mod tests {
     fn labelled(id: Option<&str>) -> ConfigMap {
         let mut object = ConfigMap::default();
         if let Some(id) = id {
-            object.labels_mut().insert(INSTANCE_ID_LABEL.into(), id.into());
+            object
+                .labels_mut()
+                .insert(INSTANCE_ID_LABEL.into(), id.into());
         }
         object
     }
 
     #[test]
     fn a_controller_with_an_id_sees_its_own_and_one_without_sees_the_unlabelled() {
-        let named = Scope { instance_id: Some("blue".into()), namespace: None };
+        let named = Scope {
+            instance_id: Some("blue".into()),
+            namespace: None,
+        };
         assert!(named.covers(&labelled(Some("blue"))));
         assert!(!named.covers(&labelled(Some("green"))) && !named.covers(&labelled(None)));
         assert!(Scope::default().covers(&labelled(None)));

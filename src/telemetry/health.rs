@@ -41,17 +41,22 @@ impl Readiness {
 /// `/healthz` answers `ok` as long as the process can answer; `/readyz` answers 200 once nothing
 /// is waited for, else 503 and what is missing.
 pub fn health_router(readiness: Readiness) -> Router {
-    Router::new().route("/healthz", get(|| async { "ok" })).route(
-        "/readyz",
-        get(move || async move {
-            let missing = readiness.missing();
-            if missing.is_empty() {
-                (StatusCode::OK, "ok".to_owned())
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}", missing.join(", ")))
-            }
-        }),
-    )
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route(
+            "/readyz",
+            get(move || async move {
+                let missing = readiness.missing();
+                if missing.is_empty() {
+                    (StatusCode::OK, "ok".to_owned())
+                } else {
+                    (
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        format!("waiting for: {}", missing.join(", ")),
+                    )
+                }
+            }),
+        )
 }
 
 /// `/metrics` in Prometheus' text format.
@@ -89,7 +94,10 @@ mod tests {
         let readiness = Readiness::default();
         readiness.wait_for("analysis runs");
         let router = health_router(readiness.clone());
-        assert_eq!(status(router.clone(), "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            status(router.clone(), "/readyz").await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
         assert_eq!(status(router.clone(), "/healthz").await, StatusCode::OK);
         readiness.reached("analysis runs");
         assert_eq!(status(router, "/readyz").await, StatusCode::OK);

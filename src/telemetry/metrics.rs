@@ -91,40 +91,63 @@ impl Metrics {
         let registry = Registry::new();
         let passes = Reconciled::ALL.map(|kind| (kind, pass(&registry, kind.prefix())));
         let measurements = IntCounterVec::new(
-            Opts::new("analysis_measurements_total", "Measurements taken, by provider and phase."),
+            Opts::new(
+                "analysis_measurements_total",
+                "Measurements taken, by provider and phase.",
+            ),
             &["type", "phase"],
         )
         .expect("the name and labels are valid");
         let info = GaugeVec::new(
-            Opts::new("argo_rollouts_controller_info", "The running version; always 1."),
+            Opts::new(
+                "argo_rollouts_controller_info",
+                "The running version; always 1.",
+            ),
             &["version"],
         )
         .expect("the name and labels are valid");
-        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
         register(&registry, measurements.clone());
         register(&registry, info);
-        Self { registry, passes: Arc::new(passes.into()), measurements }
+        Self {
+            registry,
+            passes: Arc::new(passes.into()),
+            measurements,
+        }
     }
 
     /// A pass over an object has ended.
     pub fn passed(&self, kind: Reconciled, namespace: &str, name: &str, took: Duration) {
-        self.passes[&kind].seconds.with_label_values(&[namespace, name]).observe(took.as_secs_f64());
+        self.passes[&kind]
+            .seconds
+            .with_label_values(&[namespace, name])
+            .observe(took.as_secs_f64());
     }
 
     /// A pass over an object has failed.
     pub fn failed(&self, kind: Reconciled, namespace: &str, name: &str) {
-        self.passes[&kind].errors.with_label_values(&[namespace, name]).inc();
+        self.passes[&kind]
+            .errors
+            .with_label_values(&[namespace, name])
+            .inc();
     }
 
     /// An object is gone, and its series with it.
     pub fn forget(&self, kind: Reconciled, namespace: &str, name: &str) {
-        let _ = self.passes[&kind].seconds.remove_label_values(&[namespace, name]);
-        let _ = self.passes[&kind].errors.remove_label_values(&[namespace, name]);
+        let _ = self.passes[&kind]
+            .seconds
+            .remove_label_values(&[namespace, name]);
+        let _ = self.passes[&kind]
+            .errors
+            .remove_label_values(&[namespace, name]);
     }
 
     /// A measurement by this provider type has ended in this phase.
     pub fn measured(&self, provider_type: &str, phase: &str) {
-        self.measurements.with_label_values(&[provider_type, phase]).inc();
+        self.measurements
+            .with_label_values(&[provider_type, phase])
+            .inc();
     }
 
     /// Adds gauges that `samples` computes at each scrape.
@@ -138,7 +161,13 @@ impl Metrics {
     ) {
         let gauges = GaugeVec::new(Opts::new(series.name, series.help), series.labels)
             .expect("the name and labels are valid");
-        register(&self.registry, AtScrape { gauges, samples: Box::new(samples) });
+        register(
+            &self.registry,
+            AtScrape {
+                gauges,
+                samples: Box::new(samples),
+            },
+        );
     }
 
     /// All metrics in Prometheus' text format.
@@ -165,7 +194,9 @@ fn pass(registry: &Registry, prefix: &str) -> Pass {
 }
 
 fn register(registry: &Registry, collector: impl Collector + 'static) {
-    registry.register(Box::new(collector)).expect("each name is registered once");
+    registry
+        .register(Box::new(collector))
+        .expect("each name is registered once");
 }
 
 struct AtScrape {
@@ -198,8 +229,18 @@ mod tests {
     #[test]
     fn a_forgotten_object_has_no_series() {
         let metrics = Metrics::new();
-        metrics.passed(Reconciled::AnalysisRun, "shop", "web", Duration::from_millis(3));
-        assert!(metrics.text().unwrap().contains("analysis_run_reconcile_count{name=\"web\""));
+        metrics.passed(
+            Reconciled::AnalysisRun,
+            "shop",
+            "web",
+            Duration::from_millis(3),
+        );
+        assert!(
+            metrics
+                .text()
+                .unwrap()
+                .contains("analysis_run_reconcile_count{name=\"web\"")
+        );
         metrics.forget(Reconciled::AnalysisRun, "shop", "web");
         assert!(!metrics.text().unwrap().contains("name=\"web\""));
     }
@@ -208,11 +249,21 @@ mod tests {
     fn series_are_computed_at_each_scrape() {
         let names = Arc::new(Mutex::new(vec!["a", "b"]));
         let metrics = Metrics::new();
-        let series = Series { name: "run_info", help: "A run.", labels: &["name"] };
+        let series = Series {
+            name: "run_info",
+            help: "A run.",
+            labels: &["name"],
+        };
         let shown = names.clone();
         metrics.add_series(series, move || {
             let names = shown.lock().unwrap();
-            names.iter().map(|n| Sample { labels: vec![(*n).to_owned()], value: 1.0 }).collect()
+            names
+                .iter()
+                .map(|n| Sample {
+                    labels: vec![(*n).to_owned()],
+                    value: 1.0,
+                })
+                .collect()
         });
         assert!(metrics.text().unwrap().contains("run_info{name=\"a\"} 1"));
         names.lock().unwrap().remove(0);
