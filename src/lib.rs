@@ -23,6 +23,9 @@ pub mod analysis;
 /// Rollouts: which ReplicaSet gets how many pods, and which step is next.
 pub mod rollout;
 
+/// What a verdict does to the object that an AnalysisRun's gate names.
+pub mod gate;
+
 // ── What is done: the only code that waits ─────────────────────────────────────────────────────
 
 /// The time of day.

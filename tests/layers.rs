@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "analysis",
     "experiment",
     "rollout",
+    "gate",
     "view",
     "clock",
     "cluster",
@@ -38,6 +39,7 @@ const PURE: &[&str] = &[
     "analysis",
     "experiment",
     "rollout",
+    "gate",
     "view",
 ];
 

@@ -101,6 +101,8 @@ written! {
             action: Option<GateAction>,
             /// How that went. Absent until the run has ended.
             outcome: Option<GateOutcome>,
+            /// The facts of the target that the action changes, as they were when it was announced.
+            observed: String,
             /// Why, in one sentence, when it was not applied.
             message: String,
             /// When the outcome was reached.
