@@ -1,1 +1,173 @@
 //! A Kubernetes API server in memory, as an axum `Router`.
+//!
+//! ```text
+//! serving ─→ listing ─→ watching        reads
+//!    │  └──→ writing ←─ patching, applying, deleting
+//!    │          │ admission: shaping, validation, defaults, rules, crd, managed
+//!    └──→ discovery, openapi, reviews   documents
+//!               ↓
+//!             store                     objects, versions, changes
+//! ```
+//!
+//! Requests are answered without waiting for anything: a write is done when its answer is sent, and
+//! its event is there for every watch. Only watches wait, for changes.
+
+mod admission;
+mod applying;
+mod built_in;
+mod core;
+mod crd;
+mod decode;
+mod defaults;
+mod deleting;
+mod discovery;
+mod events;
+mod failure;
+mod listing;
+mod managed;
+mod names;
+mod openapi;
+mod patching;
+mod render;
+mod request;
+mod resources;
+mod reviews;
+mod rules;
+mod scale;
+mod schema;
+mod selectors;
+mod serving;
+mod shaping;
+mod store;
+mod strategic;
+mod table;
+mod traffic;
+mod validation;
+mod watching;
+mod writing;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderValue, Request, header};
+use kube::Client;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::clock::Clock;
+
+pub use traffic::{Access, Fault, RequestSummary};
+
+use self::core::Core;
+
+/// Namespaces that exist from the start.
+const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
+
+/// A Kubernetes API server. Clones are the same server.
+#[derive(Debug, Clone)]
+pub struct Server {
+    core: Arc<Core>,
+}
+
+impl Server {
+    /// A server with nothing but the namespaces that every cluster has.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        let server = Self {
+            core: Arc::new(Core::new(clock)),
+        };
+        for name in NAMESPACES {
+            server.add_namespace(name);
+        }
+        server
+    }
+
+    fn add_namespace(&self, name: &str) {
+        let metadata = json!({
+            "name": name,
+            "uid": self.core.next_uid(),
+            "creationTimestamp": self.core.now(),
+            "labels": {"kubernetes.io/metadata.name": name},
+        });
+        let namespace: Value = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": metadata,
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        });
+        let collection = "namespaces".into();
+        let key = (String::new(), name.to_owned());
+        // Cannot exist already: the store is new.
+        let _ = self.core.store.create(&collection, key, namespace);
+    }
+
+    /// The server as a `tower` service, to be called in-process or served on a socket.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .fallback(serving::answer)
+            .with_state(self.core.clone())
+    }
+
+    /// A client that calls the server in-process. Needs a Tokio runtime.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.router(), "default")
+    }
+
+    /// As [`Server::client`], with a name by which records and faults know it.
+    ///
+    /// # Panics
+    /// If the name cannot stand in an HTTP header.
+    #[must_use]
+    pub fn client_as(&self, program: &str) -> Client {
+        let agent = HeaderValue::from_str(program).expect("a program has a printable name");
+        let service = self.router().map_request(move |mut request: Request<_>| {
+            request
+                .headers_mut()
+                .insert(header::USER_AGENT, agent.clone());
+            request
+        });
+        Client::new(service, "default")
+    }
+
+    /// Has `decide` say what is done with each request from now on, in place of what was set
+    /// before.
+    pub fn set_faults(&self, decide: impl Fn(&RequestSummary) -> Fault + Send + Sync + 'static) {
+        self.core.traffic.set_faults(Some(Arc::new(decide)));
+    }
+
+    /// Answers all requests as always again.
+    pub fn clear_faults(&self) {
+        self.core.traffic.set_faults(None);
+    }
+
+    /// How often which program asked for what.
+    #[must_use]
+    pub fn accesses(&self) -> BTreeMap<Access, u64> {
+        self.core.traffic.seen()
+    }
+
+    /// Forgets what was asked so far.
+    pub fn forget_accesses(&self) {
+        self.core.traffic.forget();
+    }
+
+    /// Ends all open watches, as a restarting server does.
+    pub fn end_watches(&self) {
+        self.core.end_watches();
+    }
+
+    /// Forgets past changes: watches from earlier versions are answered 410, as after a
+    /// compaction.
+    pub fn forget_history(&self) {
+        self.core.store.forget_history();
+    }
+
+    /// The version of the latest change.
+    #[must_use]
+    pub fn resource_version(&self) -> u64 {
+        self.core.store.revision()
+    }
+}

@@ -1,0 +1,332 @@
+//! CustomResourceDefinitions: what they register, and what becomes of their objects.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::admission;
+use super::core::Core;
+use super::deleting;
+use super::failure::{Cause, Failure};
+use super::request::Target;
+use super::resources::{Column, Origin, Resource, Scale};
+use super::schema::{Schema, strings};
+
+/// Holds a definition until its objects are gone.
+const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+fn is_definition(resource: &Resource) -> bool {
+    resource.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
+/// Fills in names and status of a definition.
+pub(super) fn complete(
+    core: &Core,
+    resource: &Resource,
+    object: &mut Value,
+    before: Option<&Value>,
+) {
+    if !is_definition(resource) || !object["spec"]["names"].is_object() {
+        return;
+    }
+    let names = &mut object["spec"]["names"];
+    let kind = names["kind"].as_str().unwrap_or_default().to_owned();
+    if names["listKind"].as_str().unwrap_or_default().is_empty() {
+        names["listKind"] = json!(format!("{kind}List"));
+    }
+    if names["singular"].as_str().unwrap_or_default().is_empty() {
+        names["singular"] = json!(kind.to_lowercase());
+    }
+    let accepted = names.clone();
+    let stored: Vec<Value> = object["spec"]["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|version| version["storage"] == true)
+        .map(|version| version["name"].clone())
+        .collect();
+    if let Some(before) = before {
+        object["status"] = before["status"].clone();
+        object["status"]["acceptedNames"] = accepted;
+        let versions = object["status"]["storedVersions"].as_array_mut();
+        if let Some(versions) = versions {
+            let new: Vec<Value> = stored
+                .into_iter()
+                .filter(|v| !versions.contains(v))
+                .collect();
+            versions.extend(new);
+        }
+        return;
+    }
+    let condition = |kind: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind,
+            "status": "True",
+            "lastTransitionTime": core.now(),
+            "reason": reason,
+            "message": message,
+        })
+    };
+    object["status"] = json!({
+        "conditions": [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition(
+                "Established",
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            ),
+        ],
+        "acceptedNames": accepted,
+        "storedVersions": stored,
+    });
+}
+
+/// What is wrong with a definition.
+pub(super) fn problems(object: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let spec = &object["spec"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
+    for (field, value) in [
+        ("spec.group", &group),
+        ("spec.names.plural", &plural),
+        ("spec.names.kind", &text(&spec["names"]["kind"])),
+    ] {
+        if value.is_empty() {
+            causes.push(Cause::required(field, ""));
+        }
+    }
+    let wanted = format!("{plural}.{group}");
+    if object["metadata"]["name"] != *wanted {
+        let problem = "must be spec.names.plural+\".\"+spec.group";
+        causes.push(Cause::invalid(
+            "metadata.name",
+            &object["metadata"]["name"],
+            problem,
+        ));
+    }
+    if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
+        let known = ["Cluster", "Namespaced"].map(Value::from);
+        causes.push(Cause::unsupported("spec.scope", &spec["scope"], &known));
+    }
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if versions
+        .iter()
+        .filter(|version| version["storage"] == true)
+        .count()
+        != 1
+    {
+        let problem = "must have exactly one version marked as storage version";
+        causes.push(Cause::invalid("spec.versions", &spec["versions"], problem));
+    }
+    for (index, version) in versions.iter().enumerate() {
+        let at = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        let written = &version["schema"]["openAPIV3Schema"];
+        if !written.is_object() {
+            causes.push(Cause::required(at, "schemas are required"));
+        } else if let Err(problem) = Schema::parse(written) {
+            causes.push(Cause::invalid(at, &Value::from(""), &problem));
+        }
+    }
+    causes
+}
+
+/// Refuses a definition that would take the names of another.
+pub(super) fn check(core: &Core, resource: &Resource, object: &Value) -> Result<(), Failure> {
+    if !is_definition(resource) {
+        return Ok(());
+    }
+    let spec = &object["spec"];
+    let registry = core.registry();
+    let taken = registry.all().any(|other| {
+        other.group == spec["group"]
+            && other.kind == spec["names"]["kind"]
+            && other.plural != spec["names"]["plural"]
+    });
+    if !taken {
+        return Ok(());
+    }
+    let problem = "is already in use by another resource of this group";
+    let cause = Cause::invalid("spec.names.kind", &spec["names"]["kind"], problem);
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    Err(Failure::invalid(resource, name, &[cause]))
+}
+
+/// Serves what a definition that was stored describes.
+pub(super) fn stored(core: &Core, resource: &Resource, object: &Value) {
+    if is_definition(resource) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let resources = described(object);
+        core.change_registry(|registry| registry.register(name, resources));
+    }
+}
+
+/// Follows the removal of an object: a definition is served no more; the last object of a
+/// definition that is being deleted lets it go.
+pub(super) fn removed(core: &Core, resource: &Resource, object: &Value) {
+    if is_definition(resource) {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        core.change_registry(|registry| registry.unregister(name));
+    } else if resource.origin == Origin::Custom && core.store.count(&resource.collection) == 0 {
+        release(core, &resource.qualified());
+    }
+}
+
+/// Takes the cleanup finalizer from a definition that is being deleted.
+fn release(core: &Core, name: &str) {
+    let registry = core.registry();
+    let group = "apiextensions.k8s.io";
+    let Some(definitions) = registry.find(group, "v1", "customresourcedefinitions") else {
+        return;
+    };
+    let key = (String::new(), name.to_owned());
+    while let Some(before) = core.object(definitions, &key) {
+        if before.value["metadata"]["deletionTimestamp"].is_null() {
+            return;
+        }
+        let mut after = before.value.clone();
+        let finalizers = after["metadata"]["finalizers"].as_array_mut();
+        if let Some(finalizers) = finalizers {
+            finalizers.retain(|finalizer| finalizer != CLEANUP);
+        }
+        if super::writing::commit(core, definitions, &key, &before, after).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Marks a definition that is to be deleted as waiting for its objects.
+pub(super) fn before_delete(core: &Core, resource: &Resource, object: &mut Value) {
+    if !is_definition(resource) {
+        return;
+    }
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let registry = core.registry();
+    let has_objects = registry
+        .all()
+        .find(|r| r.origin == Origin::Custom && r.qualified() == name)
+        .is_some_and(|r| core.store.count(&r.collection) > 0);
+    let finalizers = &mut object["metadata"]["finalizers"];
+    let listed = strings(Some(finalizers)).iter().any(|f| f == CLEANUP);
+    if has_objects && !listed {
+        match finalizers.as_array_mut() {
+            Some(list) => list.push(json!(CLEANUP)),
+            None => *finalizers = json!([CLEANUP]),
+        }
+    }
+}
+
+/// Deletes the objects of a definition that is being deleted.
+pub(super) fn after_delete(core: &Core, resource: &Resource, object: &Value) {
+    if !is_definition(resource) {
+        return;
+    }
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let registry = core.registry();
+    let custom = registry
+        .all()
+        .find(|r| r.origin == Origin::Custom && r.qualified() == name);
+    let Some(custom) = custom else { return };
+    for object in core.store.list(&custom.collection, None).objects {
+        let (namespace, name) = super::store::key_of(&object.value);
+        let target = Target {
+            group: custom.group.clone(),
+            version: custom.version.clone(),
+            namespace: Some(namespace).filter(|n| !n.is_empty()),
+            plural: custom.plural.clone(),
+            name: Some(name),
+            subresource: None,
+        };
+        // An object that went by itself meanwhile is what was wanted.
+        let _ = deleting::delete(core, custom, &target, &deleting::Options::default());
+    }
+}
+
+/// The resources that a definition describes, one for each version that is served.
+fn described(definition: &Value) -> Vec<Arc<Resource>> {
+    let spec = &definition["spec"];
+    let names = &spec["names"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (group, plural) = (text(&spec["group"]), text(&names["plural"]));
+    let collection: Arc<str> = format!("{plural}.{group}").into();
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let stored = versions.iter().find(|version| version["storage"] == true);
+    let stored_as = stored.map_or_else(String::new, |v| format!("{group}/{}", text(&v["name"])));
+    versions
+        .iter()
+        .filter(|version| version["served"] == true)
+        .map(|version| {
+            let written = &version["schema"]["openAPIV3Schema"];
+            let schema = Schema::parse(written).unwrap_or_else(|_| Schema::open());
+            let subresources = &version["subresources"];
+            Arc::new(Resource {
+                group: group.clone(),
+                version: text(&version["name"]),
+                plural: plural.clone(),
+                singular: text(&names["singular"]),
+                kind: text(&names["kind"]),
+                list_kind: text(&names["listKind"]),
+                namespaced: spec["scope"] == "Namespaced",
+                short_names: strings(names.get("shortNames")),
+                categories: strings(names.get("categories")),
+                origin: Origin::Custom,
+                status: subresources["status"].is_object(),
+                scale: scale(&subresources["scale"]),
+                generation: true,
+                unconditional: false,
+                schema: Arc::new(admission::with_object_fields(schema)),
+                columns: columns(&version["additionalPrinterColumns"]),
+                collection: collection.clone(),
+                stored_as: stored_as.clone(),
+            })
+        })
+        .collect()
+}
+
+fn scale(written: &Value) -> Option<Scale> {
+    let path = |name: &str| -> Option<Vec<String>> {
+        let text = written[name].as_str()?;
+        Some(
+            text.split('.')
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    };
+    Some(Scale {
+        spec_replicas: path("specReplicasPath")?,
+        status_replicas: path("statusReplicasPath")?,
+        selector: Some(path("labelSelectorPath").unwrap_or_default()),
+    })
+}
+
+fn columns(written: &Value) -> Vec<Column> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let Some(written) = written.as_array() else {
+        return vec![Column {
+            name: "Age".to_owned(),
+            kind: "date".to_owned(),
+            format: String::new(),
+            description: String::new(),
+            priority: 0,
+            path: ".metadata.creationTimestamp".to_owned(),
+        }];
+    };
+    written
+        .iter()
+        .map(|column| Column {
+            name: text(&column["name"]),
+            kind: text(&column["type"]),
+            format: text(&column["format"]),
+            description: text(&column["description"]),
+            priority: column["priority"].as_i64().unwrap_or(0),
+            path: text(&column["jsonPath"]),
+        })
+        .collect()
+}

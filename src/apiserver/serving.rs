@@ -1,0 +1,424 @@
+//! Answers requests: finds out what they are about and hands them on.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+
+use super::applying;
+use super::core::Core;
+use super::decode;
+use super::deleting::{self, Deleted};
+use super::discovery;
+use super::failure::Failure;
+use super::listing;
+use super::managed::Write;
+use super::openapi;
+use super::patching::Patch;
+use super::render::Rendering;
+use super::request::{self, LARGEST_BODY, Parameters, Target, WriteOptions, user_agent};
+use super::resources::{Resource, Scale};
+use super::reviews;
+use super::scale;
+use super::traffic::{Fault, RequestSummary};
+use super::watching;
+use super::writing::{self, Part, Sent, Written};
+
+/// The version that the server says it has: that of the built-in types' schemas.
+const VERSION: (&str, &str, &str) = ("1", "33", "v1.33.0");
+
+/// Answers one request.
+pub(super) async fn answer(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        return refusal(&Failure::too_large());
+    };
+    if let Some(response) = document(&core, &parts) {
+        return response;
+    }
+    let Some(target) = Target::parse(parts.uri.path()) else {
+        return no_page();
+    };
+    let query = Parameters::of(&parts.uri);
+    let summary = summary(&parts, &target, &query);
+    let fault = core.traffic.note(&summary);
+    match fault {
+        Fault::Status(status) => return refusal(&Failure::scripted(status)),
+        Fault::Delay(time) => tokio::time::sleep(time).await,
+        Fault::None | Fault::AppliedThenStatus(_) | Fault::AppliedThenSilence => {}
+    }
+    let response = route(&core, &parts, &target, &query, &body);
+    match fault {
+        Fault::AppliedThenStatus(status) => refusal(&Failure::scripted(status)),
+        Fault::AppliedThenSilence => std::future::pending().await,
+        Fault::None | Fault::Status(_) | Fault::Delay(_) => response,
+    }
+}
+
+fn summary(parts: &Parts, target: &Target, query: &Parameters) -> RequestSummary {
+    RequestSummary {
+        verb: target.verb(&parts.method, query),
+        group: target.group.clone(),
+        resource: match &target.subresource {
+            Some(subresource) => format!("{}/{subresource}", target.plural),
+            None => target.plural.clone(),
+        },
+        namespace: target.namespace.clone().unwrap_or_default(),
+        name: target.name.clone().unwrap_or_default(),
+        user_agent: user_agent(&parts.headers).to_owned(),
+    }
+}
+
+/// Paths that are about no resource.
+fn document(core: &Core, parts: &Parts) -> Option<Response> {
+    let path = parts.uri.path();
+    match path.trim_end_matches('/') {
+        "/healthz" | "/livez" | "/readyz" => return Some("ok".into_response()),
+        "/version" => {
+            let (major, minor, version) = VERSION;
+            let told = json!({
+                "major": major,
+                "minor": minor,
+                "gitVersion": version,
+                "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+            });
+            return Some(json_response(StatusCode::OK, told.to_string().into()));
+        }
+        _ => {}
+    }
+    let registry = core.registry();
+    if let Some(told) = openapi::document(core, &registry, path) {
+        return Some(json_response(StatusCode::OK, told.to_string().into()));
+    }
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|a| a.to_str().ok());
+    let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let aggregated = accept.is_some_and(|accept| accept.split(',').any(|a| a.trim() == media));
+    let told = discovery::document(&registry, path, aggregated)?;
+    let mut response = json_response(StatusCode::OK, told.to_string().into());
+    if aggregated && matches!(path.trim_end_matches('/'), "/api" | "/apis") {
+        let value = HeaderValue::from_static(media);
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    Some(response)
+}
+
+fn route(
+    core: &Arc<Core>,
+    parts: &Parts,
+    target: &Target,
+    query: &Parameters,
+    body: &Bytes,
+) -> Response {
+    let registry = core.registry();
+    if let Some(kind) = reviews::kind(&target.group, &target.version, &target.plural)
+        && parts.method == Method::POST
+    {
+        let sent = decode::json(body).map_err(Failure::bad_request);
+        let review = sent.and_then(|(sent, _)| reviews::answer(core, kind, &sent));
+        return match review {
+            Ok(review) => json_response(StatusCode::CREATED, review.to_string().into()),
+            Err(failure) => refusal(&failure),
+        };
+    }
+    let Some(resource) = registry.find(&target.group, &target.version, &target.plural) else {
+        let known = registry
+            .in_version(&target.group, &target.version)
+            .next()
+            .is_some();
+        return if known {
+            refusal(&Failure::unknown_resource())
+        } else {
+            no_page()
+        };
+    };
+    let misplaced = target.namespace.is_some() && !resource.namespaced
+        || target.namespace.is_none() && target.name.is_some() && resource.namespaced;
+    if misplaced {
+        return refusal(&Failure::unknown_resource());
+    }
+    let request = Asked {
+        core,
+        parts,
+        target,
+        query,
+        body,
+        resource,
+    };
+    request.answer().unwrap_or_else(|failure| refusal(&failure))
+}
+
+/// Says what a Scale is to be, from what it is.
+type MakeScale<'a> = Box<dyn Fn(&Value) -> Result<Value, Failure> + 'a>;
+
+/// A request for a resource that is served.
+struct Asked<'a> {
+    core: &'a Arc<Core>,
+    parts: &'a Parts,
+    target: &'a Target,
+    query: &'a Parameters,
+    body: &'a Bytes,
+    resource: &'a Arc<Resource>,
+}
+
+impl Asked<'_> {
+    fn answer(&self) -> Result<Response, Failure> {
+        let method = self.parts.method.as_str();
+        let subresource = self.target.subresource.as_deref();
+        match (method, self.target.name.is_some(), subresource) {
+            ("GET" | "HEAD", _, None) if self.query.is_true("watch") => self.watch(),
+            ("GET" | "HEAD", false, None) => self.list(),
+            ("POST", false, None)
+                if self.target.namespace.is_some() != self.resource.namespaced =>
+            {
+                Err(Failure::method_not_allowed())
+            }
+            ("POST", false, None) => self.create(),
+            ("DELETE", false, None) => self.delete_collection(),
+            ("GET" | "HEAD", true, None) => self.get(),
+            ("PUT", true, None) => self.replace(Part::Main),
+            ("PATCH", true, None) => self.patch(Part::Main),
+            ("DELETE", true, None) => self.delete(),
+            (_, _, Some("status")) if self.resource.status => match method {
+                "GET" => self.get(),
+                "PUT" => self.replace(Part::Status),
+                "PATCH" => self.patch(Part::Status),
+                _ => Err(Failure::method_not_allowed()),
+            },
+            (_, _, Some("scale")) => match &self.resource.scale {
+                Some(scale) => self.scale(scale),
+                None => Err(Failure::unknown_resource()),
+            },
+            ("PUT", _, Some("finalize")) if self.resource.is("", "Namespace") => {
+                self.replace(Part::Finalize)
+            }
+            (_, _, Some(_)) => Err(Failure::unknown_resource()),
+            _ => Err(Failure::method_not_allowed()),
+        }
+    }
+
+    fn rendering(&self) -> Rendering {
+        let include = self.query.text("includeObject");
+        Rendering::of(&self.parts.headers, include, self.core.clock.now())
+    }
+
+    fn options(&self) -> Result<WriteOptions, Failure> {
+        WriteOptions::of(self.query, &self.parts.headers)
+    }
+
+    fn sent(&self) -> Result<Sent, Failure> {
+        let (object, duplicates) = request::body(self.resource, &self.parts.headers, self.body)?;
+        Ok(Sent { object, duplicates })
+    }
+
+    fn respond(&self, code: StatusCode, text: Bytes) -> Response {
+        if !self.rendering().yaml {
+            return json_response(code, text);
+        }
+        let value: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let text = serde_saphyr::to_string(&value).unwrap_or_default();
+        (code, [(header::CONTENT_TYPE, "application/yaml")], text).into_response()
+    }
+
+    fn watch(&self) -> Result<Response, Failure> {
+        let wanted = listing::wanted(self.resource, self.target, self.query, self.rendering())?;
+        let body = match wanted {
+            Ok(wanted) => Body::from_stream(watching::stream(self.core.clone(), wanted)),
+            Err(failure) => Body::from(watching::error_line(&failure)),
+        };
+        Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    }
+
+    fn list(&self) -> Result<Response, Failure> {
+        let page = listing::page(self.core, self.resource, self.target, self.query)?;
+        let objects = page.objects.iter().map(Arc::as_ref);
+        let text = self
+            .rendering()
+            .list(self.resource, &page.metadata, objects);
+        Ok(self.respond(StatusCode::OK, text))
+    }
+
+    fn get(&self) -> Result<Response, Failure> {
+        let key = self.target.key();
+        let object = self.core.object(self.resource, &key);
+        let object = object.ok_or_else(|| Failure::not_found(self.resource, &key.1))?;
+        let text = self.rendering().object(self.resource, &object);
+        Ok(self.respond(StatusCode::OK, text))
+    }
+
+    fn written(&self, written: &Written) -> Response {
+        let code = if written.created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        let text = self.rendering().object(self.resource, &written.object);
+        let mut response = self.respond(code, text);
+        warn(&mut response, &written.warnings);
+        response
+    }
+
+    fn create(&self) -> Result<Response, Failure> {
+        let options = self.options()?;
+        let how = Write::update(&options, Part::Main);
+        let sent = self.sent()?;
+        let written = writing::create(self.core, self.resource, self.target, sent, &options, how)?;
+        Ok(self.written(&written))
+    }
+
+    fn replace(&self, part: Part) -> Result<Response, Failure> {
+        let options = self.options()?;
+        let sent = self.sent()?;
+        let written =
+            writing::replace(self.core, self.resource, self.target, part, &sent, &options)?;
+        Ok(self.written(&written))
+    }
+
+    fn patch(&self, part: Part) -> Result<Response, Failure> {
+        let options = self.options()?;
+        let patch = Patch::read(self.resource, &self.parts.headers, self.body)?;
+        let (core, resource, target) = (self.core, self.resource, self.target);
+        let written = if let Patch::Apply(applied) = &patch {
+            let named = !self.query.text("fieldManager").is_empty();
+            applying::apply(core, resource, target, part, applied, named, &options)?
+        } else {
+            let how = Write::update(&options, part);
+            writing::change(core, resource, target, part, &options, how, |before| {
+                patch.apply(resource, before).map(|object| Sent {
+                    object,
+                    duplicates: Vec::new(),
+                })
+            })?
+        };
+        Ok(self.written(&written))
+    }
+
+    fn scale(&self, paths: &Scale) -> Result<Response, Failure> {
+        let key = self.target.key();
+        let object = self.core.object(self.resource, &key);
+        let object = object.ok_or_else(|| Failure::not_found(self.resource, &key.1))?;
+        let wanted: MakeScale<'_> = match self.parts.method.as_str() {
+            "GET" | "HEAD" => {
+                let told = scale::of(paths, &object.value).to_string();
+                return Ok(self.respond(StatusCode::OK, told.into()));
+            }
+            "PUT" => {
+                let sent = self.sent()?.object;
+                Box::new(move |_| Ok(sent.clone()))
+            }
+            "PATCH" => {
+                let patch = Patch::read(self.resource, &self.parts.headers, self.body)?;
+                Box::new(move |scale| patch.apply(self.resource, scale))
+            }
+            _ => return Err(Failure::method_not_allowed()),
+        };
+        let options = self.options()?;
+        let how = Write::scale(&options);
+        let (core, resource, target) = (self.core, self.resource, self.target);
+        let written = writing::change(
+            core,
+            resource,
+            target,
+            Part::Main,
+            &options,
+            how,
+            |before| {
+                let wanted = wanted(&scale::of(paths, before))?;
+                let mut object = before.clone();
+                scale::apply(paths, &wanted, &mut object);
+                if let Some(version) = wanted["metadata"].get("resourceVersion") {
+                    object["metadata"]["resourceVersion"] = version.clone();
+                }
+                let duplicates = Vec::new();
+                Ok(Sent { object, duplicates })
+            },
+        )?;
+        let told = scale::of(paths, &written.object.value).to_string();
+        Ok(self.respond(StatusCode::OK, told.into()))
+    }
+
+    fn delete_options(&self) -> Result<deleting::Options, Failure> {
+        let body = if self.body.is_empty() {
+            json!({})
+        } else {
+            decode::json(self.body).map_err(Failure::bad_request)?.0
+        };
+        deleting::Options::of(self.query, &body)
+    }
+
+    fn delete(&self) -> Result<Response, Failure> {
+        let options = self.delete_options()?;
+        let text = match deleting::delete(self.core, self.resource, self.target, &options)? {
+            Deleted::Gone(object) if !deleting::answers_object(self.resource) => {
+                deleting::success(self.resource, &object.value)
+                    .to_string()
+                    .into()
+            }
+            Deleted::Gone(object) | Deleted::Waiting(object) => {
+                self.rendering().object(self.resource, &object)
+            }
+        };
+        Ok(self.respond(StatusCode::OK, text))
+    }
+
+    fn delete_collection(&self) -> Result<Response, Failure> {
+        if self.resource.is("", "Namespace") {
+            return Err(Failure::method_not_allowed());
+        }
+        let options = self.delete_options()?;
+        let page = listing::page(self.core, self.resource, self.target, self.query)?;
+        for object in &page.objects {
+            let (namespace, name) = super::store::key_of(&object.value);
+            let target = Target {
+                namespace: Some(namespace).filter(|n| !n.is_empty()),
+                name: Some(name),
+                ..self.target.clone()
+            };
+            match deleting::delete(self.core, self.resource, &target, &options) {
+                Err(failure) if failure.code != 404 => return Err(failure),
+                _ => {}
+            }
+        }
+        let objects = page.objects.iter().map(Arc::as_ref);
+        let text = self
+            .rendering()
+            .list(self.resource, &page.metadata, objects);
+        Ok(self.respond(StatusCode::OK, text))
+    }
+}
+
+fn json_response(code: StatusCode, text: Bytes) -> Response {
+    (code, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// A refusal as a response.
+pub(super) fn refusal(failure: &Failure) -> Response {
+    let code = StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = failure.status();
+    let mut response = json_response(code, status.to_string().into());
+    if let Some(seconds) = status["details"]["retryAfterSeconds"].as_u64() {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn no_page() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
+fn warn(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{escaped}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
