@@ -1,0 +1,36 @@
+//! A short hash that is the same on every machine.
+
+/// FNV-1a with 32 bits, as Kubernetes uses for template hashes.
+pub(super) fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+/// A number as a word that is no bad word: Kubernetes' alphabet without vowels.
+pub(super) fn word(number: u32) -> String {
+    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+    let digits = number.to_string();
+    digits
+        .bytes()
+        .map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_fnv1a() {
+        assert_eq!(fnv1a(b""), 0x811c_9dc5);
+        assert_eq!(fnv1a(b"foobar"), 0xbf9c_f968);
+    }
+
+    #[test]
+    fn each_digit_becomes_a_letter() {
+        // Digits are ASCII: '0' is 48, and 48 % 27 is the alphabet's letter 21.
+        assert_eq!(word(0), "4");
+        assert_eq!(word(1_234_567_890).len(), 10);
+    }
+}
