@@ -1,1 +1,39 @@
-//! AnalysisRuns: from templates and arguments to measurements that are due, to a verdict.
+//! AnalysisRuns: from templates and arguments to measurements that are due, to a verdict. Pure.
+//!
+//! ```text
+//! Templates ─ merge ─► AnalysisRunSpec ─ Prepared::new ─► Prepared ─┐
+//!                                                                   ├─ decide ─► Decision
+//! Task ─ Prepared::resolve ─► Resolved ─ measured ─► Measured ──────┘      (tasks, status, …)
+//! ```
+//!
+//! The shell does a decision's tasks: it reads the Secrets that [`Prepared::secrets`] names, asks
+//! the source of the metric that [`Prepared::resolve`] gives, turns its answer into a measurement
+//! with [`Resolved::measured`] and decides again.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod args;
+mod assess;
+mod decide;
+mod event;
+mod expire;
+mod field_ref;
+mod measured;
+mod merge;
+mod plan;
+mod prepare;
+mod problem;
+mod schedule;
+mod secrets;
+mod templates;
+mod validate;
+
+pub use decide::{Decision, JobRef, Observed, Task, decide};
+pub use event::RunEvent;
+pub use field_ref::field;
+pub use measured::Measured;
+pub use merge::{Merged, Wanted, merge};
+pub use plan::{ErrorWait, Limits, MetricPlan};
+pub use prepare::{Prepared, Resolved};
+pub use problem::{Invalid, Problem};
+pub use secrets::{Redacted, Redactor, SecretKey, Secrets};
+pub use templates::{TemplateKey, Templates};

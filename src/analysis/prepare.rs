@@ -1,0 +1,198 @@
+//! A run's spec as it is carried out: arguments filled in, numbers understood, conditions read.
+//! Made once for each generation of a run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::args::{Arguments, SECRET_PLACEHOLDER, has_placeholder};
+use super::decide::Task;
+use super::plan::MetricPlan;
+use super::problem::{Invalid, Problem};
+use super::secrets::{Redactor, SecretKey, Secrets};
+use super::validate::{Findings, plans};
+use crate::api::{AnalysisRun, Metric};
+use crate::metric_providers::Action;
+
+/// A run's spec, understood. Depends on the spec and the metadata of the run only, so that it can
+/// be kept for as long as the run's `metadata.generation` stays.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) plans: Vec<MetricPlan>,
+    metrics: Vec<PreparedMetric>,
+    arguments: Arguments,
+    warnings: Vec<Problem>,
+}
+
+#[derive(Debug)]
+struct PreparedMetric {
+    /// With a placeholder in the place of each Secret.
+    resolved: Arc<Resolved>,
+    /// As written, if it uses Secrets.
+    written: Option<Value>,
+    secrets: BTreeSet<SecretKey>,
+}
+
+/// A metric that is ready to be measured. Holds Secrets: it is not shown.
+pub struct Resolved {
+    /// The metric, all arguments filled in.
+    pub metric: Metric,
+    /// Masks the Secrets that were filled in; for whatever is logged or reported about it.
+    pub redactor: Redactor,
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolved").finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
+    /// Understands a run.
+    ///
+    /// # Errors
+    /// Everything that is wrong with its arguments or, if nothing is, with its metrics and rules.
+    pub fn new(run: &AnalysisRun) -> Result<Self, Invalid> {
+        let arguments = Arguments::of(run).map_err(Invalid::Arguments)?;
+        let mut problems = Vec::new();
+        let metrics: Vec<PreparedMetric> = (run.spec.metrics.iter().enumerate())
+            .filter_map(|(index, metric)| prepare(metric, &arguments, index, &mut problems))
+            .collect();
+        if !problems.is_empty() {
+            return Err(Invalid::Arguments(problems));
+        }
+        let mut findings = Findings::default();
+        for part in run
+            .unreadable
+            .iter()
+            .filter(|part| part.path.starts_with("spec"))
+        {
+            let field = part.path.strip_prefix("spec.").unwrap_or(&part.path);
+            let why = format!("Invalid value: expected {}", part.expected);
+            findings.problems.push(Problem::new(field, why));
+        }
+        let resolved: Vec<&Metric> = metrics.iter().map(|m| &m.resolved.metric).collect();
+        let plans = plans(&run.spec, &resolved, &mut findings);
+        if !findings.problems.is_empty() {
+            return Err(Invalid::Spec(findings.problems));
+        }
+        Ok(Self {
+            plans,
+            metrics,
+            arguments,
+            warnings: findings.warnings,
+        })
+    }
+
+    /// How each metric is measured and decided, in the order of the spec.
+    #[must_use]
+    pub fn plans(&self) -> &[MetricPlan] {
+        &self.plans
+    }
+
+    /// What is allowed and yet hardly meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// The Secrets to read before [`resolve`](Self::resolve), in the namespace of the run.
+    pub fn secrets(&self, task: &Task) -> impl Iterator<Item = &SecretKey> {
+        self.metrics
+            .get(task.index)
+            .into_iter()
+            .flat_map(|metric| &metric.secrets)
+    }
+
+    /// The metric of a task with all that it needs to be measured.
+    ///
+    /// To look at a measurement in flight or to stop it takes no Secret: a missing one does not
+    /// stand in the way.
+    ///
+    /// # Errors
+    /// A Secret that could not be read: the measurement is an Error with this message, and retried.
+    pub fn resolve(&self, task: &Task, secrets: &Secrets) -> Result<Arc<Resolved>, String> {
+        let metric = (self.metrics.get(task.index))
+            .ok_or_else(|| format!("there is no metric `{}`", task.metric))?;
+        let Some(written) = &metric.written else {
+            return Ok(Arc::clone(&metric.resolved));
+        };
+        match (self.fill_in(metric, written, secrets), task.action) {
+            (Ok(resolved), _) => Ok(Arc::new(resolved)),
+            (Err(reason), Action::Run) => Err(reason),
+            (Err(_), Action::Resume | Action::Terminate) => Ok(Arc::clone(&metric.resolved)),
+        }
+    }
+
+    fn fill_in(
+        &self,
+        metric: &PreparedMetric,
+        written: &Value,
+        secrets: &Secrets,
+    ) -> Result<Resolved, String> {
+        let mut read = Vec::new();
+        for key in &metric.secrets {
+            read.push(secrets.get(key)?.clone());
+        }
+        let redactor = Redactor::new(&read);
+        let mut filled = written.clone();
+        self.arguments
+            .fill(&mut filled, &|key| {
+                secrets.get(key).map(|value| value.expose().to_owned())
+            })
+            .map_err(|problems| problems.join("; "))?;
+        let metric: Metric = serde_json::from_value(filled)
+            .map_err(|_| "the values of its Secrets do not fit into the metric".to_owned())?;
+        Ok(Resolved { metric, redactor })
+    }
+}
+
+/// Fills in the arguments of a metric, with placeholders for Secrets.
+fn prepare(
+    metric: &Metric,
+    arguments: &Arguments,
+    index: usize,
+    problems: &mut Vec<Problem>,
+) -> Option<PreparedMetric> {
+    let resolved = |metric: Metric| {
+        Arc::new(Resolved {
+            metric,
+            redactor: Redactor::default(),
+        })
+    };
+    let at = format!("metrics[{index}]");
+    let written = serde_json::to_value(metric).unwrap_or_default();
+    if !has_placeholder(&written) {
+        let resolved = resolved(metric.clone());
+        return Some(PreparedMetric {
+            resolved,
+            written: None,
+            secrets: BTreeSet::new(),
+        });
+    }
+    let mut filled = written.clone();
+    let secrets = match arguments.fill(&mut filled, &|_| Ok(SECRET_PLACEHOLDER.to_owned())) {
+        Ok(secrets) => secrets,
+        Err(unknown) => {
+            problems.extend(
+                unknown
+                    .into_iter()
+                    .map(|why| Problem::new(at.as_str(), why)),
+            );
+            return None;
+        }
+    };
+    match serde_json::from_value(filled) {
+        Ok(metric) => Some(PreparedMetric {
+            resolved: resolved(metric),
+            written: Some(written).filter(|_| !secrets.is_empty()),
+            secrets,
+        }),
+        Err(error) => {
+            let why = format!("its arguments do not fit into the metric: {error}");
+            problems.push(Problem::new(at, why));
+            None
+        }
+    }
+}
