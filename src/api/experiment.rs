@@ -52,7 +52,7 @@ written! {
             /// Name, unique within the Experiment.
             name: String,
             /// Which pods belong to it; must match the template's labels.
-            #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+            #[schemars(schema_with = "crate::api::schema::label_selector")]
             selector: LabelSelector,
             /// The pods, as in a Deployment.
             template: PodTemplate,
@@ -103,6 +103,7 @@ written! {
     pub struct ExperimentStatus {
         optional {
             /// Its phase; absent before the first pass.
+            #[schemars(with = "String")]
             phase: Option<Phase>,
             /// Why, in one sentence.
             message: String,

@@ -124,3 +124,34 @@ words! {
         Failed = "Failed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_acts_by_what_it_says_or_by_its_target() {
+        let rollout = Gate::default();
+        let mut deployment = Gate::default();
+        deployment.target.kind = GateTargetKind::Deployment;
+        let written = Gate {
+            on_success: Some(GateAction::PromoteFull),
+            on_error: Some(GateAction::None),
+            ..Gate::default()
+        };
+        let cases = [
+            (&rollout, Phase::Successful, GateAction::Promote),
+            (&rollout, Phase::Failed, GateAction::Abort),
+            (&rollout, Phase::Inconclusive, GateAction::Pause),
+            (&rollout, Phase::Error, GateAction::Pause),
+            (&rollout, Phase::Running, GateAction::None),
+            (&deployment, Phase::Successful, GateAction::None),
+            (&deployment, Phase::Failed, GateAction::Undo),
+            (&written, Phase::Successful, GateAction::PromoteFull),
+            (&written, Phase::Error, GateAction::None),
+        ];
+        for (gate, phase, action) in cases {
+            assert_eq!(gate.action(phase), action, "{gate:?} {phase}");
+        }
+    }
+}

@@ -545,3 +545,41 @@ written! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_source_counts_and_every_plugin() {
+        let provider: MetricProvider = serde_json::from_value(json!({
+            "plugin": {"b/b": {}, "a/a": 1},
+            "web": {"url": "http://a"},
+            "newRelic": {"query": "q"},
+            "prometheus": {},
+            "unknown": {},
+        }))
+        .unwrap();
+        let fields: Vec<&str> = provider.set().map(Provider::field).collect();
+        assert_eq!(
+            fields,
+            ["prometheus", "web", "newRelic", "plugin", "plugin"]
+        );
+        let names: Vec<&str> = provider.set().map(Provider::type_name).collect();
+        assert_eq!(
+            names,
+            ["Prometheus", "Web", "NewRelic", "RPCPlugin", "RPCPlugin"]
+        );
+    }
+
+    #[test]
+    fn a_job_stays_as_written_and_can_be_typed() {
+        let spec =
+            json!({"backoffLimit": 0, "template": {"spec": {"containers": []}}, "new": null});
+        let job: JobMetric = serde_json::from_value(json!({"spec": spec})).unwrap();
+        assert_eq!(job.spec.typed().unwrap().backoff_limit, Some(0));
+        assert_eq!(serde_json::to_value(&job).unwrap(), json!({"spec": spec}));
+    }
+}

@@ -10,6 +10,7 @@
 
 mod analysis;
 mod analysis_status;
+pub mod crds;
 mod experiment;
 mod gate;
 mod kind;

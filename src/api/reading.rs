@@ -125,10 +125,11 @@ fn discard(value: &mut Value, path: &[Segment]) -> Value {
 
 /// What serde would have liked, without the value that it got.
 fn expected(message: &str) -> String {
-    message.split_once(", expected ").map_or_else(
-        || "another form".to_owned(),
-        |(_, expected)| expected.to_owned(),
-    )
+    let by_serde = message.starts_with("invalid ") || message.starts_with("unknown variant ");
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if by_serde => expected.to_owned(),
+        _ => "another form".to_owned(),
+    }
 }
 
 /// Whether a field need not be written, as Go's `omitempty` says.

@@ -30,7 +30,7 @@ written! {
             /// Which pods belong to this Rollout; must match the template's labels. It cannot be
             /// changed. Required without `workloadRef`.
             #[schemars(
-                extend("x-kubernetes-map-type" = "atomic"),
+                schema_with = "crate::api::schema::label_selector",
                 transform = crate::api::schema::immutable_selector
             )]
             selector: Option<LabelSelector>,
@@ -148,10 +148,12 @@ written! {
             /// How many old versions may wait like that. Default: all.
             scale_down_delay_revision_limit: Option<i32>,
             /// An analysis that must succeed before the switch.
+            #[schemars(transform = crate::api::schema::foreground)]
             pre_promotion_analysis: Option<RolloutAnalysis>,
             /// Keeps pods of both versions off the same nodes.
             anti_affinity: Option<AntiAffinity>,
             /// An analysis after the switch; its failure switches back.
+            #[schemars(transform = crate::api::schema::foreground)]
             post_promotion_analysis: Option<RolloutAnalysis>,
             /// Labels and annotations that pods have before the switch.
             preview_metadata: Option<LabelsAndAnnotations>,

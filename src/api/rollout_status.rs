@@ -56,6 +56,7 @@ written! {
             /// Whether the remaining steps are skipped. Set by people.
             promote_full: bool,
             /// Healthy, Progressing, Paused or Degraded.
+            #[schemars(with = "String")]
             phase: Option<RolloutPhase>,
             /// Why, in one sentence.
             message: String,
@@ -121,6 +122,7 @@ written! {
             #[serde(rename = "type")]
             condition_type: ConditionType,
             /// True, False or Unknown.
+            #[schemars(with = "String")]
             status: ConditionStatus,
             /// Why, in one word.
             reason: String,

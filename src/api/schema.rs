@@ -1,44 +1,169 @@
 //! From types to the structural schemas that Kubernetes accepts.
 
-use schemars::Schema;
-use serde_json::json;
+use schemars::generate::{Contract, SchemaSettings};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
 
-/// The rule that a metric has one source. Every plugin counts.
+/// The structural schema of a type: everything inline, nothing nullable, no defaults but those
+/// that a field asks for with `x-default`.
+pub(crate) fn structural<T: JsonSchema>() -> Value {
+    let mut settings = SchemaSettings::default();
+    settings.inline_subschemas = true;
+    // What is always written is required; see `written!`.
+    settings.contract = Contract::Serialize;
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.remove("$schema");
+    schema.remove("title");
+    let mut schema = Value::from(schema);
+    make_structural(&mut schema);
+    schema
+}
+
+fn make_structural(schema: &mut Value) {
+    let Value::Object(fields) = schema else {
+        return;
+    };
+    take_null_away(fields);
+    fields.remove("default");
+    if let Some(default) = fields.remove("x-default") {
+        fields.insert("default".to_owned(), default);
+    }
+    if let Some(Value::String(text)) = fields.get_mut("description") {
+        *text = unwrapped(text);
+    }
+    if let Some(Value::Object(properties)) = fields.get_mut("properties") {
+        properties.values_mut().for_each(make_structural);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(schema) = fields.get_mut(inner) {
+            make_structural(schema);
+        }
+    }
+}
+
+/// Turns `T or null` into `T`: the API server drops such nulls itself.
+fn take_null_away(fields: &mut Map<String, Value>) {
+    if let Some(Value::Array(branches)) = fields.remove("anyOf") {
+        let inner = branches
+            .into_iter()
+            .filter(|branch| branch.get("type") != Some(&json!("null")));
+        for (key, value) in inner.flat_map(object) {
+            fields.entry(key).or_insert(value);
+        }
+    }
+    if let Some(Value::Array(types)) = fields.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            fields.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(words)) = fields.get_mut("enum") {
+        words.retain(|word| !word.is_null());
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// Lines of a doc comment as one line; empty lines stay.
+fn unwrapped(text: &str) -> String {
+    let paragraphs = text.split("\n\n");
+    let lines = paragraphs.map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n\n")
+}
+
+/// The rule that a metric has one source.
+///
+/// The API server cannot look into `plugin`, whose content has no schema, so this refuses only what
+/// is certainly wrong: an empty `plugin` beside another source is fine, as with Argo, and a plugin
+/// beside another source is left to the controller. Named sources weigh 2 and `plugin` 1: a sum of
+/// 1 is a plugin alone, 2 one source, 3 one source and perhaps an empty `plugin`.
 pub(crate) fn exactly_one_provider(schema: &mut Schema) {
-    let sources: Vec<String> = schema
-        .get("properties")
-        .and_then(|properties| properties.as_object())
-        .into_iter()
-        .flat_map(|properties| properties.keys())
-        .map(|name| match name.as_str() {
-            "plugin" => "(has(self.plugin) ? size(self.plugin) : 0)".to_owned(),
-            _ => format!("(has(self.{name}) ? 1 : 0)"),
-        })
-        .collect();
-    schema.insert(
-        "x-kubernetes-validations".to_owned(),
-        json!([{
-            "rule": format!("{} == 1", sources.join(" + ")),
-            "message": "exactly one source of the metric must be set",
-        }]),
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+        return;
+    };
+    if let Some(Value::Object(plugin)) = properties.get_mut("plugin") {
+        plugin.insert("maxProperties".to_owned(), json!(1));
+    }
+    let weigh = |name: &String| {
+        let weight = if name == "plugin" { 1 } else { 2 };
+        format!("(has(self.{name}) ? {weight} : 0)")
+    };
+    let terms: Vec<String> = properties.keys().map(weigh).collect();
+    let rule = format!("{} in [1, 2, 3]", terms.join(" + "));
+    validate(
+        schema,
+        &rule,
+        "exactly one source of the metric must be set",
     );
+}
+
+/// Takes out what only a background analysis has.
+pub(crate) fn foreground(schema: &mut Schema) {
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.remove("startingStep");
+    }
 }
 
 /// The rule that a Rollout has one strategy.
 pub(crate) fn exactly_one_strategy(schema: &mut Schema) {
-    schema.insert(
-        "x-kubernetes-validations".to_owned(),
-        json!([{
-            "rule": "has(self.canary) != has(self.blueGreen)",
-            "message": "exactly one of canary and blueGreen must be set",
-        }]),
+    validate(
+        schema,
+        "has(self.canary) != has(self.blueGreen)",
+        "exactly one of canary and blueGreen must be set",
     );
 }
 
-/// The rule that a selector stays as it is.
+/// The rule that a selector stays as it is; Argo's CRD has it, too.
 pub(crate) fn immutable_selector(schema: &mut Schema) {
+    validate(schema, "self == oldSelf", ".spec.selector is immutable");
+}
+
+fn validate(schema: &mut Schema, rule: &str, message: &str) {
     schema.insert(
         "x-kubernetes-validations".to_owned(),
-        json!([{"rule": "self == oldSelf", "message": ".spec.selector is immutable"}]),
+        json!([{"rule": rule, "message": message}]),
     );
+}
+
+/// The schema of a label selector.
+pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels and their values, all of which must match.",
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+            },
+            "matchExpressions": {
+                "description": "Requirements, all of which must be met.",
+                "type": "array",
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {"description": "The label.", "type": "string"},
+                        "operator": {
+                            "description": "In, NotIn, Exists or DoesNotExist.",
+                            "type": "string",
+                        },
+                        "values": {
+                            "description": "Values for In and NotIn.",
+                            "type": "array",
+                            "x-kubernetes-list-type": "atomic",
+                            "items": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        },
+    })
 }

@@ -25,6 +25,7 @@ written! {
             /// Run an Experiment and wait for its success.
             experiment: Option<Box<ExperimentStep>>,
             /// Run an analysis and wait for its success.
+            #[schemars(transform = crate::api::schema::foreground)]
             analysis: Option<Box<RolloutAnalysis>>,
             /// How many pods the new version has, whatever its traffic.
             set_canary_scale: Option<SetCanaryScale>,
@@ -253,7 +254,7 @@ written! {
             /// Labels and annotations that are added to the pods.
             metadata: Option<LabelsAndAnnotations>,
             /// Which pods belong to it. Default: the version's own selector.
-            #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+            #[schemars(schema_with = "crate::api::schema::label_selector")]
             selector: Option<LabelSelector>,
             /// Its share of the traffic, percent. Default: none.
             weight: Option<i32>,
@@ -289,6 +290,33 @@ written! {
             args: Vec<RolloutArgument>,
             /// Whether the Experiment ends when this analysis has succeeded. Default: false.
             required_for_completion: bool,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_counts_whole_seconds() {
+        let cases = [
+            (None, Ok(None)),
+            (Some(IntOrText::Int(0)), Ok(Some(0))),
+            (Some("10".into()), Ok(Some(10))),
+            (Some("1h30m".into()), Ok(Some(5400))),
+            (Some("1500ms".into()), Ok(Some(1))),
+            (Some("-5s".into()), Ok(Some(-5))),
+            (Some("soon".into()), Err(())),
+        ];
+        for (duration, seconds) in cases {
+            let pause = RolloutPause {
+                duration: duration.clone(),
+                ..RolloutPause::default()
+            };
+            let wait = pause.wait().map_err(drop);
+            let expected = seconds.map(|seconds| seconds.map(SignedDuration::from_secs));
+            assert_eq!(wait, expected, "{duration:?}");
         }
     }
 }

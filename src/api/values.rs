@@ -40,6 +40,7 @@ impl Phase {
 
 /// Reads and writes a phase of which the empty text is "not started".
 pub(crate) mod phase_or_empty {
+    use serde::de::IntoDeserializer as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
     use super::Phase;
@@ -59,21 +60,11 @@ pub(crate) mod phase_or_empty {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Phase>, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Phase(Phase),
-            Empty(Empty),
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
         }
-        #[derive(serde::Deserialize)]
-        enum Empty {
-            #[serde(rename = "")]
-            Empty,
-        }
-        Written::deserialize(deserializer).map(|written| match written {
-            Written::Phase(phase) => Some(phase),
-            Written::Empty(Empty::Empty) => None,
-        })
+        Phase::deserialize(text.into_deserializer()).map(Some)
     }
 }
 

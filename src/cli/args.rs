@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use super::crds::{self, CrdsArgs};
 use super::{Exit, Output};
 
 /// Promotes good releases and rolls bad ones back, from metrics.
@@ -13,9 +14,14 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
+    Crds(CrdsArgs),
+}
 
 /// Runs the parsed command line.
-pub(super) fn run(args: &Args, _output: &mut Output) -> Exit {
-    match args.command {}
+pub(super) fn run(args: &Args, output: &mut Output) -> Exit {
+    match &args.command {
+        Command::Crds(args) => crds::run(args, output),
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line: translate, call, print. Decisions live in the layers above.
 
 mod args;
+mod crds;
 mod print;
 
 use std::process::ExitCode;
