@@ -4,5 +4,6 @@
 mod api;
 mod apiserver;
 mod layers;
+mod simulation;
 mod tools;
 mod workload;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ApiResource;
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
@@ -281,40 +280,33 @@ impl Simulation {
         Ok(())
     }
 
-    /// The owners of an object that do not exist, as the API server itself says.
-    async fn absent_owners(&self, uid: &str) -> Result<BTreeSet<String>, kube::Error> {
+    /// The owners of an object that do not exist, as the API server itself says. One of a kind that
+    /// is not served may exist.
+    async fn absent_owners(&mut self, uid: &str) -> Result<BTreeSet<String>, kube::Error> {
         let mut absent = BTreeSet::new();
         let Some(node) = self.view.graph.get(uid) else {
             return Ok(absent);
         };
+        let namespace = node.key.namespace.clone();
         for owner in garbage::unseen_owners(&self.view.graph, uid) {
-            if self.is_absent(&owner, &node.key.namespace).await? {
+            let kind = self.watches.kind(&owner.api_version, &owner.kind);
+            let Some((resource, namespaced)) = kind else {
+                continue;
+            };
+            if namespaced && namespace.is_empty() {
+                // An object without a namespace cannot be owned by one that has one.
+                continue;
+            }
+            let namespace = if namespaced { &namespace } else { "" };
+            let api = change::api(&self.client, &resource, namespace);
+            let found = api
+                .get_opt(&owner.name)
+                .await?
+                .and_then(|found| found.uid());
+            if found.is_none_or(|uid| uid != owner.uid) {
                 absent.insert(owner.uid);
             }
         }
         Ok(absent)
-    }
-
-    /// Whether an owner does not exist. One of a kind that is not served may exist.
-    async fn is_absent(
-        &self,
-        owner: &OwnerReference,
-        namespace: &str,
-    ) -> Result<bool, kube::Error> {
-        let Some((resource, namespaced)) = self.watches.kind(&owner.api_version, &owner.kind)
-        else {
-            return Ok(false);
-        };
-        let namespace = if namespaced { namespace } else { "" };
-        if namespaced && namespace.is_empty() {
-            // An object without a namespace cannot be owned by one that has one.
-            return Ok(false);
-        }
-        let found = change::api(&self.client, &resource, namespace)
-            .get_opt(&owner.name)
-            .await?;
-        Ok(found
-            .and_then(|found| found.uid())
-            .is_none_or(|uid| uid != owner.uid))
     }
 }
