@@ -3,6 +3,8 @@
 
 mod api;
 mod apiserver;
+mod conditions;
+mod eval;
 mod layers;
 mod simulation;
 mod tools;

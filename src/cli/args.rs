@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::crds::{self, CrdsArgs};
+use super::eval::{self, EvalArgs};
 use super::{Exit, Output};
 
 /// Promotes good releases and rolls bad ones back, from metrics.
@@ -17,11 +18,13 @@ pub struct Args {
 enum Command {
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
     Crds(CrdsArgs),
+    Eval(EvalArgs),
 }
 
 /// Runs the parsed command line.
 pub(super) fn run(args: &Args, output: &mut Output) -> Exit {
     match &args.command {
         Command::Crds(args) => crds::run(args, output),
+        Command::Eval(args) => eval::run(args, output),
     }
 }

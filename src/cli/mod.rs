@@ -2,6 +2,7 @@
 
 mod args;
 mod crds;
+mod eval;
 mod print;
 
 use std::process::ExitCode;
