@@ -1,0 +1,25 @@
+//! Labels and annotations, as Argo Rollouts names them.
+
+/// Label of ReplicaSets, pods and AnalysisRuns: which pod template they belong to.
+pub const POD_TEMPLATE_HASH: &str = "rollouts-pod-template-hash";
+
+/// Annotation of the Rollout, its ReplicaSets and AnalysisRuns: the number of the revision.
+pub const REVISION: &str = "rollout.argoproj.io/revision";
+
+/// Annotation of a ReplicaSet that was used again: the revisions that it was before, with commas.
+pub const REVISION_HISTORY: &str = "rollout.argoproj.io/revision-history";
+
+/// Annotation of a ReplicaSet: the Rollout's `spec.replicas` when it was last scaled.
+pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
+
+/// Annotation of a ReplicaSet: when it may be scaled down.
+pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
+
+/// Label of a Rollout and of what it creates, where several controllers share a cluster.
+pub const INSTANCE_ID: &str = "argo-rollouts.argoproj.io/controller-instance-id";
+
+/// Label of an AnalysisRun: what the Rollout uses it for.
+pub const ROLLOUT_TYPE: &str = "rollout-type";
+
+/// Label of an AnalysisRun of a step: which step.
+pub const STEP_INDEX: &str = "step-index";
