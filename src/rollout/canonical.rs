@@ -174,7 +174,7 @@ fn quantity_text(value: &Value) -> String {
     let text = match value {
         Value::Null => "0".to_owned(),
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     quantity::canonical(&text).unwrap_or(text)
 }

@@ -144,7 +144,7 @@ fn default_handler(handler: &mut Value) {
         set(get, "scheme", json!("HTTP"));
     });
     within(handler, "grpc", |grpc| {
-        set_absent(grpc, "service", json!(""))
+        set_absent(grpc, "service", json!(""));
     });
 }
 
@@ -159,7 +159,7 @@ fn default_volume(volume: &mut Value) {
     }
     for source in ["secret", "configMap", "downwardAPI", "projected"] {
         within(volume, source, |source| {
-            set_absent(source, "defaultMode", json!(420))
+            set_absent(source, "defaultMode", json!(420));
         });
     }
     within(volume, "downwardAPI", default_field_paths);
@@ -172,10 +172,10 @@ fn default_volume(volume: &mut Value) {
         });
     });
     within(volume, "hostPath", |path| {
-        set_absent(path, "type", json!(""))
+        set_absent(path, "type", json!(""));
     });
     within(volume, "iscsi", |iscsi| {
-        set(iscsi, "iscsiInterface", json!("default"))
+        set(iscsi, "iscsiInterface", json!("default"));
     });
     within(volume, "rbd", |rbd| {
         set(rbd, "pool", json!("rbd"));
@@ -195,7 +195,7 @@ fn default_volume(volume: &mut Value) {
     within(volume, "ephemeral", |ephemeral| {
         within(ephemeral, "volumeClaimTemplate", |template| {
             within(template, "spec", |spec| {
-                set_absent(spec, "volumeMode", json!("Filesystem"))
+                set_absent(spec, "volumeMode", json!("Filesystem"));
             });
         });
     });

@@ -1,14 +1,29 @@
 //! Rollouts: which ReplicaSet gets how many pods, and which step is next.
+//!
+//! ```text
+//! Observed → plan (the spec, understood) → revisions (who is who)
+//!          → canary (pods and steps) ↔ analyses (their runs) → status → Decision
+//! ```
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod analyses;
+mod canary;
 mod canonical;
+mod decide;
 mod defaults;
 mod hash;
 pub mod labels;
 pub mod operations;
+mod plan;
 mod quantity;
 mod replicas;
+mod revisions;
+mod status;
+#[cfg(test)]
+mod tests;
 
+pub use decide::{Change, Decision, Notice, Observed, Target, creation_failed, decide, named_runs};
 pub use defaults::same_template;
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
+pub use revisions::NewReplicaSet;

@@ -1,0 +1,374 @@
+//! Rollouts: observe, decide, act.
+//!
+//! ```text
+//! Rollouts ───────────────▶ Controller ──▶ pass ──▶ changes, then the status, then Events
+//! ReplicaSets, AnalysisRuns ──▶ Children ──▶ their Rollout's turn
+//! ```
+//!
+//! Children are watched by tasks of their own: their caches fill while passes wait for them.
+
+mod act;
+mod children;
+mod memory;
+mod series;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use kube::ResourceExt as _;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher::Event as WatchEvent;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Span, debug, field, info, instrument, warn};
+
+use super::{Setup, watch};
+use crate::analysis::{TemplateKey, Templates};
+use crate::api::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Rollout, RolloutPhase};
+use crate::cluster::{self, Cluster, Event};
+use crate::rollout::{self, Decision, Observed, labels};
+use crate::telemetry::Reconciled;
+
+use children::Children;
+use memory::Memory;
+
+/// Passes at the same time, as Argo's `--rollout-threads`.
+pub const DEFAULT_CONCURRENCY: u16 = 10;
+
+/// How soon a pass over outdated facts is made again; the watch will have brought newer ones.
+const OUTDATED: Duration = Duration::from_millis(100);
+
+/// The longest wait between tries of a pass that fails.
+const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
+
+/// Why a pass came to no end. The next one begins anew.
+#[derive(Debug, Error)]
+enum Error {
+    #[error("cannot observe: {0}")]
+    Observe(cluster::Error),
+    #[error("cannot act on a decision: {0}")]
+    Act(cluster::Error),
+    #[error("cannot write the status: {0}")]
+    WriteStatus(cluster::Error),
+    /// What a cache showed is older than what is there.
+    #[error("{0} is not in the cache yet")]
+    Outdated(String),
+}
+
+impl Error {
+    fn is_outdated(&self) -> bool {
+        match self {
+            Self::Outdated(_) => true,
+            Self::Observe(cause) | Self::Act(cause) | Self::WriteStatus(cause) => {
+                cause.is_conflict()
+            }
+        }
+    }
+}
+
+struct Context {
+    setup: Setup,
+    replica_sets: Children<ReplicaSet>,
+    analysis_runs: Children<AnalysisRun>,
+    memory: Memory,
+}
+
+impl Context {
+    fn cluster(&self) -> &Cluster {
+        &self.setup.cluster
+    }
+
+    fn now(&self) -> Timestamp {
+        self.setup.cluster.clock().now()
+    }
+}
+
+/// Reconciles Rollouts until `shutdown`, at most `concurrency` at the same time.
+pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
+    let (turn, turns) = mpsc::unbounded_channel();
+    let context = Arc::new(Context {
+        replica_sets: Children::new(turn.clone(), children::any_change),
+        analysis_runs: Children::new(turn, children::another_phase),
+        memory: Memory::default(),
+        setup,
+    });
+    let (rollouts, writer) = reflector::store::<Rollout>();
+    let tasks = TaskTracker::new();
+    watch_children(&context, &tasks, &shutdown);
+    announce_readiness(&context, rollouts.clone(), &tasks, &shutdown);
+    series::register(&context.setup.metrics, rollouts.clone());
+    let scope = &context.setup.scope;
+    let forgetting = Arc::clone(&context);
+    let events = watch(
+        scope.api::<Rollout>(context.cluster().client()),
+        &scope.selector(),
+    )
+    .inspect(move |event| {
+        if let Ok(WatchEvent::Delete(rollout)) = event {
+            forget(&forgetting, rollout);
+        }
+    });
+    Controller::for_stream(events.reflect(writer).applied_objects(), rollouts)
+        .with_config(Config::default().concurrency(concurrency.max(1)))
+        .reconcile_on(UnboundedReceiverStream::new(turns))
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .run(reconcile, back_off, context)
+        .for_each(|_| std::future::ready(()))
+        .await;
+    // The controller also ends when its watch does.
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let (scope, client) = (&context.setup.scope, context.cluster().client());
+    let replica_sets = watch(
+        scope.api::<ReplicaSet>(client.clone()),
+        labels::POD_TEMPLATE_HASH,
+    );
+    let runs = watch(scope.api::<AnalysisRun>(client), &scope.selector()).map(|event| {
+        // Measurements are many and decide nothing here.
+        event.map(|event| {
+            event.modify(|run| {
+                if let Some(status) = &mut run.status {
+                    status.metric_results.clear();
+                }
+            })
+        })
+    });
+    let (keeper, until) = (Arc::clone(context), shutdown.clone());
+    tasks.spawn(async move { keeper.replica_sets.keep(replica_sets, until).await });
+    let (keeper, until) = (Arc::clone(context), shutdown.clone());
+    tasks.spawn(async move { keeper.analysis_runs.keep(runs, until).await });
+}
+
+fn announce_readiness(
+    context: &Arc<Context>,
+    rollouts: reflector::Store<Rollout>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    const WHAT: &str = "Rollouts";
+    context.setup.readiness.wait_for(WHAT);
+    let (context, shutdown) = (Arc::clone(context), shutdown.clone());
+    tasks.spawn(async move {
+        let filled = async {
+            context.replica_sets.ready().await;
+            context.analysis_runs.ready().await;
+            rollouts.wait_until_ready().await
+        };
+        tokio::select! {
+            filled = filled => if filled.is_ok() { context.setup.readiness.reached(WHAT) },
+            () = shutdown.cancelled() => {}
+        }
+    });
+}
+
+fn forget(context: &Context, rollout: &Rollout) {
+    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    context.memory.forget(&rollout.uid().unwrap_or_default());
+    context
+        .setup
+        .metrics
+        .forget(Reconciled::Rollout, &namespace, &name);
+}
+
+/// One pass over one Rollout, counted. May be made at any time and any number of times.
+#[instrument(skip_all, fields(namespace = rollout.namespace(), name = rollout.name_any(), changes = field::Empty))]
+async fn reconcile(rollout: Arc<Rollout>, context: Arc<Context>) -> Result<Action, Error> {
+    context.replica_sets.ready().await;
+    context.analysis_runs.ready().await;
+    let began = Instant::now();
+    let passed = Box::pin(pass(&rollout, &context)).await;
+    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let metrics = &context.setup.metrics;
+    metrics.passed(Reconciled::Rollout, &namespace, &name, began.elapsed());
+    match &passed {
+        Ok(_) => context.memory.succeeded(&rollout.uid().unwrap_or_default()),
+        Err(error) if error.is_outdated() => {}
+        Err(_) => metrics.failed(Reconciled::Rollout, &namespace, &name),
+    }
+    passed
+}
+
+async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error> {
+    // What this controller has itself overwritten is not looked at again; the watch brings the
+    // newer state.
+    if context.memory.is_replaced(rollout) {
+        return Ok(Action::await_change());
+    }
+    let mut observed = observe(rollout, context).await.map_err(Error::Observe)?;
+    let decision = decide(&mut observed, context)
+        .await
+        .map_err(Error::Observe)?;
+    Span::current().record("changes", decision.changes.len());
+    let newest = match act::carry_out(&observed, &decision.changes, context).await {
+        Ok(newest) => newest,
+        Err(act::Failure::NotCreated { name, cause }) => {
+            let refused = rollout::creation_failed(&observed, &name, &cause.to_string());
+            if write(rollout, rollout, &refused, context).await? {
+                tell(rollout, &refused, context).await;
+            }
+            return Err(Error::Act(cause));
+        }
+        Err(act::Failure::Other(error)) => return Err(error),
+    };
+    let written = write(rollout, &newest, &decision, context).await?;
+    tell(rollout, &decision, context).await;
+    if written {
+        info!(
+            phase = decision.status.phase.map(RolloutPhase::as_str),
+            step = decision.status.current_step_index,
+            message = decision.status.message,
+            "status written"
+        );
+    } else if decision.changes.is_empty() {
+        debug!("nothing to do");
+    }
+    Ok(wake(decision.wake_at, context.now()))
+}
+
+/// Writes the status of a decision, if it differs. `newest` is the Rollout after the changes.
+async fn write(
+    rollout: &Rollout,
+    newest: &Rollout,
+    decision: &Decision,
+    context: &Context,
+) -> Result<bool, Error> {
+    let before = rollout.status.clone().unwrap_or_default();
+    let written = context
+        .cluster()
+        .write_status(newest, &before, &decision.status)
+        .await;
+    let written = written.map_err(Error::WriteStatus)?;
+    let last = written.as_ref().unwrap_or(newest);
+    context.memory.replaced(&[rollout, newest], last);
+    Ok(written.is_some())
+}
+
+async fn tell(rollout: &Rollout, decision: &Decision, context: &Context) {
+    for notice in &decision.notices {
+        let event = if notice.warning {
+            Event::warning
+        } else {
+            Event::normal
+        };
+        context
+            .cluster()
+            .record(rollout, &event(&notice.reason, &notice.message))
+            .await;
+    }
+}
+
+async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, cluster::Error> {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let uid = rollout.uid().unwrap_or_default();
+    let mut replica_sets = context.replica_sets.of(&namespace, &uid);
+    replica_sets.extend(context.replica_sets.of(&namespace, ""));
+    let mut analysis_runs = context.analysis_runs.of(&namespace, &uid);
+    let status = rollout.status.clone().unwrap_or_default();
+    for name in rollout::named_runs(&status) {
+        if analysis_runs.iter().any(|run| run.name_any() == name) {
+            continue;
+        }
+        if let Some(run) = context
+            .cluster()
+            .get::<AnalysisRun>(&namespace, name)
+            .await?
+        {
+            analysis_runs.push(Arc::new(run));
+        }
+    }
+    Ok(Observed {
+        rollout: Arc::clone(rollout),
+        replica_sets,
+        analysis_runs,
+        templates: Templates::default(),
+        now: context.now(),
+    })
+}
+
+/// Decides, and looks up the templates that this takes.
+async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, cluster::Error> {
+    loop {
+        let decision = rollout::decide(observed);
+        if decision.wants.is_empty() {
+            return Ok(decision);
+        }
+        let namespace = observed.rollout.namespace().unwrap_or_default();
+        for key in decision.wants {
+            let found = look_up(&namespace, &key, context).await?;
+            observed.templates.insert(key, found.map(Arc::new));
+        }
+    }
+}
+
+async fn look_up(
+    namespace: &str,
+    key: &TemplateKey,
+    context: &Context,
+) -> Result<Option<crate::api::AnalysisTemplateSpec>, cluster::Error> {
+    let cluster = context.cluster();
+    if !key.cluster_scope {
+        let found = cluster
+            .get::<AnalysisTemplate>(namespace, &key.name)
+            .await?;
+        return Ok(found.map(|template| template.spec));
+    }
+    if context.setup.scope.namespace.is_some() {
+        // A controller of one namespace may not read beyond it.
+        return Ok(None);
+    }
+    let found = cluster
+        .get_global::<ClusterAnalysisTemplate>(&key.name)
+        .await?;
+    Ok(found.map(|template| template.spec))
+}
+
+fn wake(at: Option<Timestamp>, now: Timestamp) -> Action {
+    let Some(at) = at else {
+        return Action::await_change();
+    };
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    Action::requeue(wait)
+}
+
+/// The wait before the next try: the longer, the more have failed.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the runtime hands them over like this"
+)]
+fn back_off(rollout: Arc<Rollout>, error: &Error, context: Arc<Context>) -> Action {
+    let (namespace, name) = (rollout.namespace(), rollout.name_any());
+    if error.is_outdated() {
+        debug!(namespace, name, %error, "something has changed meanwhile");
+        return Action::requeue(OUTDATED);
+    }
+    let failures = context.memory.failed(&rollout.uid().unwrap_or_default());
+    let wait = Duration::from_secs(1)
+        .saturating_mul(1 << failures.min(6))
+        .min(LONGEST_BACKOFF);
+    warn!(namespace, name, %error, retry_in = ?wait, "a pass failed");
+    Action::requeue(wait)
+}
+
+/// The Rollout whose turn it is when an object that it owns has changed.
+fn owner_of<K: kube::Resource>(object: &K) -> Option<ObjectRef<Rollout>> {
+    let owners = object.owner_references().iter();
+    let owner = owners.into_iter().find(|owner| {
+        owner.controller == Some(true)
+            && owner.kind == "Rollout"
+            && owner.api_version.starts_with(crate::api::GROUP)
+    })?;
+    Some(ObjectRef::new(&owner.name).within(&object.namespace().unwrap_or_default()))
+}

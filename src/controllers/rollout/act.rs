@@ -1,0 +1,200 @@
+//! Carrying out the changes of a decision.
+
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::{Context, Error};
+use crate::api::{AnalysisRun, Rollout};
+use crate::cluster::{self, Cluster, Created, PropagationPolicy};
+use crate::rollout::{Change, NewReplicaSet, Observed, Target, labels, same_template};
+
+/// Why the changes of a decision came to no end.
+pub(super) enum Failure {
+    /// The API server refuses the ReplicaSet of the new version.
+    NotCreated {
+        /// Its name.
+        name: String,
+        /// The refusal.
+        cause: cluster::Error,
+    },
+    /// Another try may help.
+    Other(Error),
+}
+
+impl From<cluster::Error> for Failure {
+    fn from(error: cluster::Error) -> Self {
+        Self::Other(Error::Act(error))
+    }
+}
+
+/// Makes the changes in order; the first failure ends them. Returns the Rollout as it is then.
+pub(super) async fn carry_out(
+    observed: &Observed,
+    changes: &[Change],
+    context: &Context,
+) -> Result<Rollout, Failure> {
+    let mut newest = Rollout::clone(&observed.rollout);
+    let namespace = newest.namespace().unwrap_or_default();
+    let cluster = context.cluster();
+    for change in changes {
+        match change {
+            Change::DefaultReplicas => {
+                newest =
+                    patch_rollout(&newest, json!({ "spec": { "replicas": 1 } }), cluster).await?;
+            }
+            Change::SetRevision(revision) => {
+                let annotations = json!({ labels::REVISION: revision.to_string() });
+                let patch = json!({ "metadata": { "annotations": annotations } });
+                newest = patch_rollout(&newest, patch, cluster).await?;
+            }
+            Change::CreateReplicaSet(replica_set) => {
+                create_replica_set(&newest, replica_set, cluster).await?;
+            }
+            Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
+                patch_replica_set(&namespace, target, patch, cluster).await?;
+            }
+            Change::DeleteReplicaSet(target) => {
+                delete::<ReplicaSet>(&namespace, target, cluster).await?;
+            }
+            Change::StartAnalysis(run) => start(run, cluster).await?,
+            Change::StopAnalysis(target) => stop(&namespace, target, cluster).await?,
+            Change::DeleteAnalysis(target) => {
+                delete::<AnalysisRun>(&namespace, target, cluster).await?;
+            }
+        }
+    }
+    Ok(newest)
+}
+
+/// Adds the resourceVersion to a patch, so that it holds only for what was observed.
+fn held_to(mut patch: Value, resource_version: Option<&String>) -> Value {
+    if let Some(version) = resource_version {
+        let held = json!({ "metadata": { "resourceVersion": version } });
+        json_patch::merge(&mut patch, &held);
+    }
+    patch
+}
+
+async fn patch_rollout(
+    rollout: &Rollout,
+    patch: Value,
+    cluster: &Cluster,
+) -> Result<Rollout, cluster::Error> {
+    let namespace = rollout.namespace().unwrap_or_default();
+    let patch = held_to(patch, rollout.metadata.resource_version.as_ref());
+    cluster.merge(&namespace, &rollout.name_any(), &patch).await
+}
+
+async fn patch_replica_set(
+    namespace: &str,
+    target: &Target,
+    patch: &Value,
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
+    let held = held_to(patch.clone(), target.resource_version.as_ref());
+    cluster
+        .merge::<ReplicaSet>(namespace, &target.name, &held)
+        .await?;
+    let replicas = patch.pointer("/spec/replicas").and_then(Value::as_i64);
+    info!(replica_set = target.name, replicas, "patched a ReplicaSet");
+    Ok(())
+}
+
+async fn create_replica_set(
+    rollout: &Rollout,
+    replica_set: &NewReplicaSet,
+    cluster: &Cluster,
+) -> Result<(), Failure> {
+    let name = replica_set.name_any();
+    match cluster.create(replica_set).await {
+        Ok(Created::New(_)) => {
+            info!(replica_set = name, "created a ReplicaSet");
+            Ok(())
+        }
+        Ok(Created::AlreadyThere) => yield_name(rollout, replica_set, cluster).await,
+        Err(cause) if cause.is_refusal() => Err(Failure::NotCreated { name, cause }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The name of a new ReplicaSet is taken: by ourselves, and the cache does not show it yet, or by
+/// another template with the same hash. Then the next hash is another.
+async fn yield_name(
+    rollout: &Rollout,
+    wanted: &NewReplicaSet,
+    cluster: &Cluster,
+) -> Result<(), Failure> {
+    let (namespace, name) = (rollout.namespace().unwrap_or_default(), wanted.name_any());
+    let outdated = || Failure::Other(Error::Outdated(format!("ReplicaSet `{name}`")));
+    let Some(taken) = cluster.get::<ReplicaSet>(&namespace, &name).await? else {
+        return Err(outdated());
+    };
+    let owned = taken.owner_references().iter().any(|owner| {
+        owner.controller == Some(true) && Some(&owner.uid) == rollout.metadata.uid.as_ref()
+    });
+    let template = taken.spec.as_ref().and_then(|spec| spec.template.as_ref());
+    let template = serde_json::to_value(template).unwrap_or_default();
+    let same = wanted
+        .spec
+        .get("template")
+        .is_some_and(|new| same_template(new, &template));
+    if !(owned && same) {
+        let before = rollout.status.clone().unwrap_or_default();
+        let mut after = before.clone();
+        after.collision_count = Some(before.collision_count.unwrap_or(0) + 1);
+        cluster.write_status(rollout, &before, &after).await?;
+        info!(replica_set = name, "the name is taken by another template");
+    }
+    Err(outdated())
+}
+
+async fn start(run: &AnalysisRun, cluster: &Cluster) -> Result<(), Failure> {
+    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+    if cluster.create(run).await? != Created::AlreadyThere {
+        info!(analysis_run = name, "started an AnalysisRun");
+        return Ok(());
+    }
+    // An earlier pass has started it, and the cache does not show it yet.
+    let taken = cluster.get::<AnalysisRun>(&namespace, &name).await?;
+    let owner = |run: &AnalysisRun| {
+        run.owner_references()
+            .first()
+            .map(|owner| owner.uid.clone())
+    };
+    if taken.as_ref().and_then(owner) == owner(run) {
+        return Ok(());
+    }
+    Err(Failure::Other(Error::Outdated(format!(
+        "AnalysisRun `{name}`"
+    ))))
+}
+
+async fn stop(namespace: &str, target: &Target, cluster: &Cluster) -> Result<(), cluster::Error> {
+    let patch = json!({ "spec": { "terminate": true } });
+    match cluster
+        .merge::<AnalysisRun>(namespace, &target.name, &patch)
+        .await
+    {
+        Ok(_) => {
+            info!(analysis_run = target.name, "stopped an AnalysisRun");
+            Ok(())
+        }
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn delete<K: cluster::Namespaced>(
+    namespace: &str,
+    target: &Target,
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
+    let policy = PropagationPolicy::Background;
+    cluster
+        .delete::<K>(namespace, &target.name, target.uid.as_deref(), policy)
+        .await?;
+    info!(kind = %K::kind(&()), name = target.name, "deleted what history need not keep");
+    Ok(())
+}

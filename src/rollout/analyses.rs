@@ -1,0 +1,432 @@
+//! The AnalysisRuns of a canary: which exist, what their verdicts mean, and which are kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::Value;
+
+use super::decide::{Change, Pass, Target};
+use super::labels;
+use super::plan::{self, Step};
+use crate::analysis::{Problem, Wanted, field, merge};
+use crate::api::{
+    AnalysisRun, AnalysisRunSlot, AnalysisRunSpec, Argument, PauseReason, Phase, PodTemplateHash,
+    RolloutAnalysis, RolloutArgument,
+};
+
+/// What a Rollout uses an AnalysisRun for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Background,
+    Step(i32),
+}
+
+impl Use {
+    /// The value of the label `rollout-type`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Step(_) => "Step",
+        }
+    }
+
+    fn name_suffix(self) -> String {
+        match self {
+            Self::Background => String::new(),
+            Self::Step(index) => format!("-{index}"),
+        }
+    }
+
+    /// How an abort names it.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Background => "Background analysis",
+            Self::Step(_) => "Step-based analysis",
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Starts, judges, stops and deletes AnalysisRuns, as this moment of the update asks.
+    pub(super) fn analyse(&mut self) {
+        let canary = &self.old.canary;
+        let (background, step) = (
+            canary.current_background_analysis_run_status.clone(),
+            canary.current_step_analysis_run_status.clone(),
+        );
+        let over = self.is_promoted()
+            || self.next.abort
+            || self.next.promote_full
+            || self.skips_the_steps()
+            || self.is_first_version();
+        let (background, step) = if over {
+            (None, None)
+        } else {
+            // Both before either is acted upon: a verdict in the background must not hide the
+            // step's.
+            (
+                self.background_analysis(background),
+                self.step_analysis(step),
+            )
+        };
+        if !self.wants.is_empty() {
+            return;
+        }
+        let (background, step) = if self.next.abort {
+            self.changes
+                .retain(|change| !matches!(change, Change::StartAnalysis(_)));
+            (None, None)
+        } else {
+            (background, step)
+        };
+        self.next.canary.current_background_analysis_run_status = background;
+        self.next.canary.current_step_analysis_run_status = step;
+        self.stop_and_forget_others();
+    }
+
+    /// Whether the analysis of the step at hand has succeeded.
+    pub(super) fn is_step_analysis_successful(&self) -> bool {
+        let slot = self.next.canary.current_step_analysis_run_status.as_ref();
+        slot.is_some_and(|slot| slot.status == Some(Phase::Successful))
+    }
+
+    fn background_analysis(&mut self, slot: Option<AnalysisRunSlot>) -> Option<AnalysisRunSlot> {
+        let analysis = self.plan.background?;
+        let start = analysis.starting_step.unwrap_or(0);
+        if self
+            .next
+            .current_step_index
+            .is_some_and(|index| index < start)
+        {
+            return None;
+        }
+        if self.is_paused_for(&PauseReason::InconclusiveAnalysis) {
+            return slot;
+        }
+        self.attend(Use::Background, analysis, slot)
+    }
+
+    fn step_analysis(&mut self, slot: Option<AnalysisRunSlot>) -> Option<AnalysisRunSlot> {
+        // A pause that the background has just asked for counts in the next pass.
+        if !self.old.pause_conditions.is_empty() {
+            return slot;
+        }
+        let index = self.next.current_step_index?;
+        let Some(Step::Analysis(analysis)) = self.plan.step(Some(index)) else {
+            return None;
+        };
+        let slot = slot.filter(|slot| {
+            let run = self.run_named(&slot.name);
+            let label = run.and_then(|run| run.labels().get(labels::STEP_INDEX));
+            label.is_none_or(|label| *label == index.to_string())
+        });
+        self.attend(Use::Step(index), analysis, slot)
+    }
+
+    fn run_named(&self, name: &str) -> Option<&Arc<AnalysisRun>> {
+        self.observed
+            .analysis_runs
+            .iter()
+            .find(|run| run.name_any() == name)
+    }
+
+    /// Starts a run if one is needed, and acts upon the verdict of the one there is.
+    fn attend(
+        &mut self,
+        usage: Use,
+        analysis: &RolloutAnalysis,
+        slot: Option<AnalysisRunSlot>,
+    ) -> Option<AnalysisRunSlot> {
+        let run = slot
+            .as_ref()
+            .and_then(|slot| self.run_named(&slot.name))
+            .cloned();
+        let run = run.filter(|run| !self.is_spent(slot.as_ref(), run));
+        let Some(run) = run else {
+            return self.start(usage, analysis).or(slot);
+        };
+        let status = run.status.clone().unwrap_or_default();
+        let previous = slot.and_then(|slot| slot.status);
+        let now = AnalysisRunSlot {
+            name: run.name_any(),
+            status: status.phase,
+            message: status.message.clone(),
+            ..AnalysisRunSlot::default()
+        };
+        if now.status != previous {
+            self.tell(usage, &now, previous);
+        }
+        match status.phase {
+            Some(Phase::Failed | Phase::Error) => {
+                let mut cause = format!("{} phase error/failed", usage.title());
+                if !status.message.is_empty() {
+                    cause = format!("{cause}: {}", status.message);
+                }
+                self.abort(cause);
+            }
+            Some(Phase::Inconclusive) => self.pause(PauseReason::InconclusiveAnalysis),
+            Some(Phase::Pending | Phase::Running | Phase::Successful) | None => {}
+        }
+        Some(now)
+    }
+
+    /// Whether a run's verdict was acted upon, and a person wants another: after an abort, or when
+    /// going on after an inconclusive run.
+    fn is_spent(&self, slot: Option<&AnalysisRunSlot>, run: &AnalysisRun) -> bool {
+        let retried = self.old.aborted_at.is_some();
+        let recorded = slot.and_then(|slot| slot.status) == Some(Phase::Inconclusive);
+        let phase = run.status.as_ref().and_then(|status| status.phase);
+        retried || (recorded && phase == Some(Phase::Inconclusive))
+    }
+
+    fn start(&mut self, usage: Use, analysis: &RolloutAnalysis) -> Option<AnalysisRunSlot> {
+        if !self.is_looked_up(analysis) {
+            return None;
+        }
+        let field = match usage {
+            Use::Background => plan::background_field(),
+            Use::Step(index) => plan::step_field(usize::try_from(index).unwrap_or_default()),
+        };
+        let spec = match run_spec(self, &field, analysis) {
+            Ok(spec) => spec,
+            Err(problems) => {
+                self.problems.extend(problems);
+                return None;
+            }
+        };
+        let base = format!(
+            "{}-{}-{}{}",
+            self.rollout.name_any(),
+            self.revisions.hash,
+            self.revision,
+            usage.name_suffix()
+        );
+        let mut name = base.clone();
+        let mut attempt = 0;
+        while let Some(taken) = self.run_named(&name) {
+            if is_reusable(taken, &spec) {
+                return Some(slot_of(taken));
+            }
+            attempt += 1;
+            name = format!("{base}.{attempt}");
+        }
+        let run = AnalysisRun {
+            metadata: self.run_metadata(name, usage, analysis),
+            ..AnalysisRun::new("", spec)
+        };
+        let slot = slot_of(&run);
+        self.changes.push(Change::StartAnalysis(Box::new(run)));
+        Some(slot)
+    }
+
+    /// # Source
+    /// `newAnalysisRunFromRollout` in `rollout/analysis.go` of Argo Rollouts: later labels win.
+    fn run_metadata(&self, name: String, usage: Use, analysis: &RolloutAnalysis) -> ObjectMeta {
+        let mut run_labels = BTreeMap::from([
+            (
+                labels::POD_TEMPLATE_HASH.to_owned(),
+                self.revisions.hash.clone(),
+            ),
+            (labels::ROLLOUT_TYPE.to_owned(), usage.as_str().to_owned()),
+        ]);
+        if let Use::Step(index) = usage {
+            run_labels.insert(labels::STEP_INDEX.to_owned(), index.to_string());
+        }
+        if let Some(id) = self.rollout.labels().get(labels::INSTANCE_ID) {
+            run_labels.insert(labels::INSTANCE_ID.to_owned(), id.clone());
+        }
+        let mut annotations =
+            BTreeMap::from([(labels::REVISION.to_owned(), self.revision.to_string())]);
+        if let Some(metadata) = &analysis.analysis_run_metadata {
+            run_labels.extend(metadata.labels.clone());
+            annotations.extend(metadata.annotations.clone());
+        }
+        let selector = self.rollout.spec.selector.as_ref();
+        run_labels.extend(
+            selector
+                .and_then(|s| s.match_labels.clone())
+                .unwrap_or_default(),
+        );
+        ObjectMeta {
+            name: Some(name),
+            namespace: self.rollout.namespace(),
+            labels: Some(run_labels),
+            annotations: Some(annotations),
+            owner_references: self
+                .rollout
+                .controller_owner_ref(&())
+                .map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn tell(&mut self, usage: Use, slot: &AnalysisRunSlot, previous: Option<Phase>) {
+        let Some(phase) = slot.status else { return };
+        let message = format!(
+            "{} Analysis Run '{}' Status New: '{}' Previous: '{}'",
+            usage.as_str(),
+            slot.name,
+            phase.as_str(),
+            previous.map_or("NoPreviousStatus", Phase::as_str),
+        );
+        let reason = format!("AnalysisRun{}", phase.as_str());
+        if matches!(phase, Phase::Failed | Phase::Error) {
+            self.warn(&reason, message);
+        } else {
+            self.notify(&reason, message);
+        }
+    }
+
+    /// Runs that are no longer asked for are stopped; of those that have ended, the newest stay.
+    fn stop_and_forget_others(&mut self) {
+        let canary = &self.next.canary;
+        let current = [
+            canary.current_background_analysis_run_status.as_ref(),
+            canary.current_step_analysis_run_status.as_ref(),
+        ];
+        let current: Vec<&str> = current
+            .into_iter()
+            .flatten()
+            .map(|slot| &*slot.name)
+            .collect();
+        let mut others: Vec<&AnalysisRun> = (self.observed.analysis_runs.iter())
+            .map(Arc::as_ref)
+            .filter(|run| run.metadata.deletion_timestamp.is_none())
+            .filter(|run| !current.contains(&run.name_any().as_str()))
+            .collect();
+        others.sort_by_key(|run| {
+            std::cmp::Reverse((run.metadata.creation_timestamp.clone(), run.name_any()))
+        });
+        let limits = self.rollout.spec.analysis.as_ref();
+        let limit = |limit: Option<i32>| usize::try_from(limit.unwrap_or(5)).unwrap_or(0);
+        let mut successes = limit(limits.and_then(|limits| limits.successful_run_history_limit));
+        let mut failures = limit(limits.and_then(|limits| limits.unsuccessful_run_history_limit));
+        let keep_one = |left: &mut usize| {
+            let kept = *left > 0;
+            *left = left.saturating_sub(1);
+            kept
+        };
+        for run in others {
+            let phase = run.status.as_ref().and_then(|status| status.phase);
+            let kept = self.has_replica_set(run)
+                && match phase {
+                    Some(Phase::Successful) => keep_one(&mut successes),
+                    Some(Phase::Failed | Phase::Error | Phase::Inconclusive) => {
+                        keep_one(&mut failures)
+                    }
+                    Some(Phase::Pending | Phase::Running) | None => true,
+                };
+            if !kept {
+                self.changes.push(Change::DeleteAnalysis(target(run)));
+            } else if !phase.is_some_and(Phase::is_completed) && !run.spec.terminate {
+                self.changes.push(Change::StopAnalysis(target(run)));
+            }
+        }
+    }
+
+    /// Whether the version that a run is about still exists.
+    fn has_replica_set(&self, run: &AnalysisRun) -> bool {
+        let hash = run.labels().get(labels::POD_TEMPLATE_HASH);
+        hash.is_some_and(|hash| {
+            self.revisions
+                .all()
+                .any(|member| member.hash == *hash && !member.leaving)
+        })
+    }
+}
+
+fn target(run: &AnalysisRun) -> Target {
+    // A merge patch of `terminate` and a delete by uid hold for any version of the object.
+    Target {
+        name: run.name_any(),
+        uid: run.metadata.uid.clone(),
+        resource_version: None,
+    }
+}
+
+fn slot_of(run: &AnalysisRun) -> AnalysisRunSlot {
+    let status = run.status.clone().unwrap_or_default();
+    AnalysisRunSlot {
+        name: run.name_any(),
+        status: status.phase,
+        message: status.message,
+        ..AnalysisRunSlot::default()
+    }
+}
+
+/// Whether a run of the wanted name is what an earlier pass has started, and still open.
+fn is_reusable(run: &AnalysisRun, wanted: &AnalysisRunSpec) -> bool {
+    let phase = run.status.as_ref().and_then(|status| status.phase);
+    let spec = &run.spec;
+    !phase.is_some_and(Phase::is_completed)
+        && !spec.terminate
+        && spec.metrics == wanted.metrics
+        && spec.args == wanted.args
+        && spec.dry_run == wanted.dry_run
+        && spec.measurement_retention == wanted.measurement_retention
+}
+
+/// The spec of the run that an analysis asks for. All templates must have been looked up.
+pub(super) fn run_spec(
+    pass: &Pass<'_>,
+    field: &str,
+    analysis: &RolloutAnalysis,
+) -> Result<AnalysisRunSpec, Vec<Problem>> {
+    let args = arguments(pass, field, &analysis.args)?;
+    let wanted = Wanted {
+        field,
+        templates: &analysis.templates,
+        args: &args,
+        dry_run: &analysis.dry_run,
+        measurement_retention: &analysis.measurement_retention,
+    };
+    merge(&wanted, &pass.observed.templates).map(|merged| merged.spec)
+}
+
+fn arguments(
+    pass: &Pass<'_>,
+    templates_field: &str,
+    written: &[RolloutArgument],
+) -> Result<Vec<Argument>, Vec<Problem>> {
+    let (mut args, mut problems) = (Vec::new(), Vec::new());
+    // Serialized at most once, and only for who refers to a field.
+    let mut object: Option<Value> = None;
+    for (index, argument) in written.iter().enumerate() {
+        let source = argument.value_from.as_ref();
+        let hash = source.and_then(|source| source.pod_template_hash_value.as_ref());
+        let path = source
+            .and_then(|source| source.field_ref.as_ref())
+            .map(|path| &path.field_path);
+        let value = match (hash, path) {
+            (Some(PodTemplateHash::Stable), _) => Ok(pass.old.stable_rs.clone()),
+            (Some(PodTemplateHash::Latest | PodTemplateHash::Other(_)), _) => {
+                Ok(pass.revisions.hash.clone())
+            }
+            (None, Some(path)) => {
+                let object = object
+                    .get_or_insert_with(|| serde_json::to_value(pass.rollout).unwrap_or_default());
+                self::field(object, path)
+            }
+            (None, None) => Ok(argument.value.clone()),
+        };
+        match value {
+            Ok(value) => args.push(Argument {
+                name: argument.name.clone(),
+                value: Some(value),
+                ..Argument::default()
+            }),
+            Err(why) => {
+                let at = templates_field.trim_end_matches(".templates");
+                let at = format!("{at}.args[{index}].valueFrom.fieldRef.fieldPath");
+                problems.push(Problem::new(at, format!("Invalid value: {why}")));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(args)
+    } else {
+        Err(problems)
+    }
+}

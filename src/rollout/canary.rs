@@ -1,0 +1,385 @@
+//! A canary's way: how many pods each version gets, when a step is done, and when the update is.
+
+use jiff::SignedDuration;
+
+use super::decide::{Change, Pass, scaling};
+use super::plan::{Step, WHOLE};
+use super::replicas::{Pods, Sizes, Split, ideal_split};
+use super::revisions::Member;
+use crate::api::{PauseReason, ProgressType};
+
+impl Pass<'_> {
+    /// One pass of an update that is under way, or over.
+    pub(super) fn progress(&mut self) {
+        if self.is_promoted() {
+            // There is nothing that an abort could go back to.
+            self.next.abort = false;
+        }
+        if self.next.abort && self.next.promote_full {
+            // Whichever was asked for last: an abort that was seen before is the older one.
+            self.next.abort = self.old.aborted_at.is_none();
+            self.next.promote_full = !self.next.abort;
+        }
+        if self.skips_the_steps() {
+            self.next.abort = false;
+            self.next.pause_conditions.clear();
+            self.next.current_step_index = self.end();
+        }
+        self.check_deadline();
+        let paused = self.next.pause_conditions.len();
+        self.analyse();
+        if !self.wants.is_empty() {
+            return;
+        }
+        if self.next.abort {
+            self.go_back();
+        }
+        self.trim_history();
+        let newly_paused = self.next.pause_conditions.len() > paused;
+        let scaled = !newly_paused && self.scale();
+        let done = !newly_paused && !self.next.abort && self.is_step_done(scaled);
+        if self.promote() || self.next.abort {
+            return;
+        }
+        if done {
+            self.complete_step();
+        }
+    }
+
+    /// Whether the wanted version is the stable one.
+    pub(super) fn is_promoted(&self) -> bool {
+        self.next.stable_rs == self.revisions.hash
+    }
+
+    /// The step index after the last step; none without steps.
+    pub(super) fn end(&self) -> Option<i32> {
+        Some(self.plan.step_count()).filter(|count| *count > 0)
+    }
+
+    /// Whether a person or the rollback window makes steps and pauses unnecessary.
+    pub(super) fn skips_the_steps(&self) -> bool {
+        !self.is_promoted()
+            && (self.next.promote_full || (!self.next.abort && self.is_rollback_within_window()))
+    }
+
+    /// The effects of an abort, whoever asked for it.
+    fn go_back(&mut self) {
+        self.next.pause_conditions.clear();
+        let start = if self.is_rollback_to_stable() {
+            self.end()
+        } else {
+            Some(0)
+        };
+        self.next.current_step_index = self.end().and(start);
+    }
+
+    /// The weight that the canary has now.
+    fn weight(&self) -> i32 {
+        if self.next.promote_full || self.is_first_version() || self.is_promoted() {
+            WHOLE
+        } else if self.next.abort {
+            0
+        } else {
+            self.plan.weight(self.next.current_step_index)
+        }
+    }
+
+    /// The sizes that both versions are to have.
+    fn goal(&self) -> Split {
+        if self.revisions.stable.is_none() {
+            return Split {
+                canary: self.plan.replicas,
+                stable: 0,
+            };
+        }
+        ideal_split(self.plan.replicas, self.weight(), self.plan.limits.surge)
+    }
+
+    fn sizes(&self) -> Sizes {
+        let pods = |member: &Option<Member>| member.as_ref().map(|member| member.pods);
+        Sizes {
+            replicas: self.plan.replicas,
+            limits: self.plan.limits,
+            canary: pods(&self.revisions.new).unwrap_or_default(),
+            stable: pods(&self.revisions.stable),
+            others: self
+                .revisions
+                .others
+                .iter()
+                .map(|other| other.pods.wanted)
+                .sum(),
+        }
+    }
+
+    /// Moves pods, one ReplicaSet at a time. Tells whether any moved.
+    fn scale(&mut self) -> bool {
+        if self.is_held() {
+            return self.scale_in_proportion();
+        }
+        let next = self.sizes().towards(self.goal());
+        let stable = self.revisions.stable.clone();
+        if stable.is_some_and(|stable| self.resize(&stable, next.stable)) {
+            return true;
+        }
+        let new = self.revisions.new.clone();
+        if new.is_some_and(|new| self.resize(&new, next.canary)) {
+            return true;
+        }
+        self.scale_down_others()
+    }
+
+    /// While held, a change of `spec.replicas` keeps the versions' shares as they are.
+    fn scale_in_proportion(&mut self) -> bool {
+        let sizes = self.sizes();
+        let stable_pods = sizes.stable.unwrap_or_default();
+        let both = stable_pods.wanted + sizes.canary.wanted;
+        let most = sizes.replicas.saturating_add(sizes.limits.surge);
+        if both == 0 || (both >= sizes.replicas && both <= most) || sizes.others > 0 {
+            return false;
+        }
+        let goal = if sizes.stable.is_some() {
+            let share = i64::from(sizes.canary.wanted) * i64::from(WHOLE) / i64::from(both);
+            ideal_split(
+                sizes.replicas,
+                i32::try_from(share).unwrap_or(WHOLE),
+                sizes.limits.surge,
+            )
+        } else {
+            Split {
+                canary: sizes.replicas,
+                stable: 0,
+            }
+        };
+        let (new, stable) = (self.revisions.new.clone(), self.revisions.stable.clone());
+        let stable_moved = stable.is_some_and(|stable| self.resize(&stable, goal.stable));
+        new.is_some_and(|new| self.resize(&new, goal.canary)) || stable_moved
+    }
+
+    /// Gives a ReplicaSet this number of pods. Tells whether it had another.
+    fn resize(&mut self, member: &Member, replicas: i32) -> bool {
+        let resized = member.pods.wanted != replicas;
+        if resized {
+            let direction = if replicas > member.pods.wanted {
+                "up"
+            } else {
+                "down"
+            };
+            let message = format!(
+                "Scaled {direction} ReplicaSet {} (revision {}) from {} to {replicas}",
+                member.name, member.revision, member.pods.wanted
+            );
+            self.notify("ScalingReplicaSet", message);
+        }
+        if resized || member.desired() != Some(self.plan.replicas) {
+            let patch = scaling(member, replicas, self.plan.replicas);
+            self.changes.push(Change::Scale(member.into(), patch));
+        }
+        resized
+    }
+
+    /// Takes pods from versions that are neither wanted nor stable: first those that do not work,
+    /// then as many as availability allows, newest version first.
+    fn scale_down_others(&mut self) -> bool {
+        let least = self.plan.replicas - self.plan.limits.unavailable;
+        let available: i32 = self
+            .revisions
+            .all()
+            .map(|member| member.pods.available)
+            .sum();
+        let mut removable = available - least;
+        let mut others: Vec<Member> = self.revisions.others.clone();
+        others.retain(|other| other.pods.wanted > 0);
+        others.sort_by_key(|other| std::cmp::Reverse((other.revision, other.created)));
+        let mut moved = false;
+        for other in others {
+            let working = other.pods.wanted.min(other.pods.available);
+            let taken = working.min(removable.max(0));
+            removable -= taken;
+            if working - taken != other.pods.wanted {
+                moved |= self.resize(&other, working - taken);
+            }
+        }
+        moved
+    }
+
+    /// Deletes old ReplicaSets beyond the history limit, with their AnalysisRuns.
+    fn trim_history(&mut self) {
+        let others = self.revisions.others.iter().filter(|other| !other.leaving);
+        let limit = usize::try_from(self.rollout.spec.revision_history_limit()).unwrap_or(0);
+        let excess = others.clone().count().saturating_sub(limit);
+        let unused =
+            |other: &&Member| other.pods.wanted == 0 && other.replicas == 0 && other.up_to_date;
+        let deleted: Vec<Member> = others.take(excess).filter(unused).cloned().collect();
+        for old in deleted {
+            self.changes.push(Change::DeleteReplicaSet((&old).into()));
+        }
+    }
+
+    /// Whether both versions have the sizes of this step, and nothing else has pods.
+    fn is_at_desired_counts(&self) -> bool {
+        let goal = self.goal();
+        let others_gone = self
+            .revisions
+            .others
+            .iter()
+            .all(|other| other.pods.available == 0);
+        let new_ready = self
+            .revisions
+            .new
+            .as_ref()
+            .is_some_and(|new| self.is_far_enough(new.pods, goal.canary));
+        let stable_settled = self.revisions.stable.as_ref().is_none_or(|stable| {
+            stable.pods.wanted == goal.stable && stable.replicas == goal.stable
+        });
+        others_gone && new_ready && stable_settled
+    }
+
+    fn is_far_enough(&self, pods: Pods, desired: i32) -> bool {
+        match self.plan.threshold {
+            None => pods.wanted == desired && pods.available == desired,
+            Some(threshold) if threshold.progress_type == ProgressType::Percent => {
+                desired == 0
+                    || i64::from(pods.available) * 100
+                        >= i64::from(desired) * i64::from(threshold.value)
+            }
+            Some(threshold) => pods.available >= threshold.value,
+        }
+    }
+
+    /// Whether the step at hand is done. Enters a pause on the way.
+    fn is_step_done(&mut self, scaled: bool) -> bool {
+        if self.is_promoted() || self.is_first_version() || self.rollout.spec.paused {
+            return false;
+        }
+        match self.plan.step(self.next.current_step_index) {
+            None => false,
+            Some(Step::SetWeight(_)) => !scaled && self.is_at_desired_counts(),
+            Some(Step::Pause(wait)) => self.is_pause_over(wait, scaled),
+            Some(Step::Analysis(_)) => self.is_step_analysis_successful(),
+        }
+    }
+
+    fn is_pause_over(&mut self, wait: Option<SignedDuration>, scaled: bool) -> bool {
+        if self.is_paused_for(&PauseReason::InconclusiveAnalysis) {
+            return false;
+        }
+        let step = PauseReason::CanaryPauseStep;
+        let entered = self
+            .next
+            .pause_conditions
+            .iter()
+            .find(|paused| paused.reason == step);
+        let Some(entered) = entered else {
+            // The controller had paused, and somebody has cleared that: on.
+            if self.next.controller_pause && self.next.pause_conditions.is_empty() {
+                return true;
+            }
+            if !scaled {
+                self.pause(step);
+                self.wake_after_pause(wait);
+            }
+            return false;
+        };
+        let start = entered
+            .start_time
+            .as_ref()
+            .map_or(self.observed.now, |time| time.0);
+        let Some(end) = wait.and_then(|wait| start.checked_add(wait).ok()) else {
+            return false;
+        };
+        if end <= self.observed.now {
+            return true;
+        }
+        self.wake_at(end);
+        false
+    }
+
+    fn wake_after_pause(&mut self, wait: Option<SignedDuration>) {
+        if let Some(end) = wait.and_then(|wait| self.time().0.checked_add(wait).ok()) {
+            self.wake_at(end);
+        }
+    }
+
+    fn complete_step(&mut self) {
+        let index = self.next.current_step_index.unwrap_or(0);
+        let text = match self.plan.step(Some(index)) {
+            Some(Step::SetWeight(weight)) => format!("setWeight: {weight}"),
+            Some(Step::Pause(_)) => self.pause_text(index),
+            Some(Step::Analysis(_)) => "analysis".to_owned(),
+            None => return,
+        };
+        let (number, count) = (index + 1, self.plan.step_count());
+        self.notify(
+            "RolloutStepCompleted",
+            format!("Rollout step {number}/{count} completed ({text})"),
+        );
+        self.next.current_step_index = Some(number);
+        self.next.canary.current_step_analysis_run_status = None;
+        self.next
+            .pause_conditions
+            .retain(|condition| condition.reason != PauseReason::CanaryPauseStep);
+    }
+
+    fn pause_text(&self, index: i32) -> String {
+        let steps = self
+            .rollout
+            .spec
+            .strategy
+            .canary
+            .as_ref()
+            .map(|canary| &canary.steps);
+        let step = usize::try_from(index)
+            .ok()
+            .and_then(|index| steps?.get(index));
+        let duration = step.and_then(|step| step.pause.as_ref()?.duration.as_ref());
+        duration.map_or_else(
+            || "pause".to_owned(),
+            |duration| format!("pause: {duration}"),
+        )
+    }
+
+    /// Makes the wanted version the stable one, if it is time. Tells whether it is.
+    fn promote(&mut self) -> bool {
+        let Some(reason) = self.reason_to_promote() else {
+            return false;
+        };
+        let next = &mut self.next;
+        next.pause_conditions.clear();
+        next.abort = false;
+        next.promote_full = false;
+        next.current_step_index = Some(self.plan.step_count()).filter(|count| *count > 0);
+        if next.stable_rs != self.revisions.hash {
+            next.stable_rs.clone_from(&self.revisions.hash);
+            let (revision, hash) = (self.revision, &self.revisions.hash);
+            let message =
+                format!("Rollout completed update to revision {revision} ({hash}): {reason}");
+            self.notify("RolloutCompleted", message);
+        }
+        true
+    }
+
+    fn reason_to_promote(&self) -> Option<String> {
+        if self.is_first_version() {
+            return Some("Initial deploy".into());
+        }
+        let new = self.revisions.new.as_ref()?;
+        let enough = new.pods.available >= self.plan.replicas
+            || (self.plan.threshold.is_some() && self.is_far_enough(new.pods, self.plan.replicas));
+        if self.next.abort || !enough {
+            return None;
+        }
+        if self.next.promote_full {
+            return Some("Full promotion requested".into());
+        }
+        if self.is_promoted() {
+            return Some("Fast rollback".into());
+        }
+        if self.is_rollback_within_window() {
+            return Some("Rollback within window".into());
+        }
+        let steps = self.plan.step_count();
+        let held = self.is_held();
+        let over = self.end().is_none() || self.next.current_step_index == Some(steps);
+        (over && !held).then(|| format!("Completed all {steps} canary steps"))
+    }
+}

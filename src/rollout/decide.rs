@@ -1,0 +1,518 @@
+//! The next move of a Rollout: Observed in, Decision out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::{Value, json};
+
+use super::hash::steps_hash;
+use super::plan::Plan;
+use super::revisions::{self, Member, NewReplicaSet, Revisions};
+use super::{analyses, status};
+use crate::analysis::{Problem, TemplateKey, Templates};
+use crate::api::{
+    AnalysisRun, ConditionType, PauseCondition, PauseReason, Rollout, RolloutAnalysis,
+    RolloutStatus,
+};
+
+/// All that a decision about one Rollout may depend on, the time included.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The Rollout.
+    pub rollout: Arc<Rollout>,
+    /// ReplicaSets of its namespace that it owns or that nobody owns.
+    pub replica_sets: Vec<Arc<ReplicaSet>>,
+    /// AnalysisRuns that it owns.
+    pub analysis_runs: Vec<Arc<AnalysisRun>>,
+    /// Templates that were looked up because a decision asked for them.
+    pub templates: Templates,
+    /// The time of this pass.
+    pub now: Timestamp,
+}
+
+/// One change to the cluster. Making it twice is the same as making it once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Write `spec.replicas: 1`, which is what its absence means: autoscalers need it.
+    DefaultReplicas,
+    /// Write the number of the revision into the Rollout's annotations.
+    SetRevision(i64),
+    /// Make the ReplicaSet of a new version, without pods.
+    CreateReplicaSet(Box<NewReplicaSet>),
+    /// Bring owner, annotations or settings of a ReplicaSet up to date, by this merge patch.
+    PatchReplicaSet(Target, Value),
+    /// Set the number of pods of a ReplicaSet, by this merge patch.
+    Scale(Target, Value),
+    /// Delete an old ReplicaSet.
+    DeleteReplicaSet(Target),
+    /// Start an AnalysisRun.
+    StartAnalysis(Box<AnalysisRun>),
+    /// Stop an AnalysisRun whose outcome is no longer asked for.
+    StopAnalysis(Target),
+    /// Delete an AnalysisRun that history need not keep.
+    DeleteAnalysis(Target),
+}
+
+/// An object as it was observed: a change to a newer one is a conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub uid: Option<String>,
+    /// The version that was observed.
+    pub resource_version: Option<String>,
+}
+
+impl From<&Member> for Target {
+    fn from(member: &Member) -> Self {
+        Self {
+            name: member.name.clone(),
+            uid: member.uid.clone(),
+            resource_version: member.resource_version.clone(),
+        }
+    }
+}
+
+/// Something that people may want to know, told as an Event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// One word from a closed set.
+    pub reason: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// What is to be done about a Rollout now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Made in this order. The first failure ends the pass; the next pass decides afresh.
+    pub changes: Vec<Change>,
+    /// Written last, so that it never claims a change which was not made.
+    pub status: RolloutStatus,
+    /// Told after the status was written.
+    pub notices: Vec<Notice>,
+    /// When time alone may change this decision; `None` if only an event can.
+    pub wake_at: Option<Timestamp>,
+    /// Templates that must be looked up first: with these the rest is not decided yet, and nothing
+    /// of it may be done.
+    pub wants: BTreeSet<TemplateKey>,
+}
+
+/// How soon a Rollout that names missing templates is looked at again. Argo's back-off ends there.
+const INVALID_REFERENCES: SignedDuration = SignedDuration::from_secs(10);
+
+/// Decides the next move of a Rollout. Total: an invalid spec is a decision too.
+#[must_use]
+pub fn decide(observed: &Observed) -> Decision {
+    let rollout = &*observed.rollout;
+    let old = rollout.status.clone().unwrap_or_default();
+    if rollout.metadata.deletion_timestamp.is_some() {
+        return Decision {
+            changes: vec![],
+            status: old,
+            notices: vec![],
+            wake_at: None,
+            wants: BTreeSet::new(),
+        };
+    }
+    match Plan::of(rollout) {
+        Ok(plan) => Pass::new(observed, &plan, old).run(),
+        Err(problems) => invalid(observed, &old, &problems, None),
+    }
+}
+
+/// What is to be written and told when the ReplicaSet of a new version could not be created: the
+/// rest of the decision is off.
+#[must_use]
+pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
+    let (status, notice) = status::creation_failed(&observed.rollout, name, why, observed.now);
+    Decision {
+        changes: vec![],
+        status,
+        notices: vec![notice],
+        wake_at: None,
+        wants: BTreeSet::new(),
+    }
+}
+
+/// Names of the AnalysisRuns that a status counts on: one that no cache knows may still exist.
+pub fn named_runs(status: &RolloutStatus) -> impl Iterator<Item = &str> {
+    let canary = &status.canary;
+    let slots = [
+        &canary.current_step_analysis_run_status,
+        &canary.current_background_analysis_run_status,
+    ];
+    slots.into_iter().flatten().map(|slot| slot.name.as_str())
+}
+
+/// Nothing moves until the spec is valid.
+fn invalid(
+    observed: &Observed,
+    old: &RolloutStatus,
+    problems: &[Problem],
+    wake_at: Option<Timestamp>,
+) -> Decision {
+    let (status, notice) = status::invalid(&observed.rollout, old, problems, observed.now);
+    Decision {
+        changes: vec![],
+        status,
+        notices: notice.into_iter().collect(),
+        wake_at,
+        wants: BTreeSet::new(),
+    }
+}
+
+/// One pass over a valid Rollout: what was, and what it becomes.
+pub(super) struct Pass<'a> {
+    pub(super) observed: &'a Observed,
+    pub(super) rollout: &'a Rollout,
+    pub(super) plan: &'a Plan<'a>,
+    /// The status as it was read.
+    pub(super) old: RolloutStatus,
+    /// The status as it becomes.
+    pub(super) next: RolloutStatus,
+    pub(super) revisions: Revisions,
+    /// The wanted version's revision.
+    pub(super) revision: i64,
+    pub(super) changes: Vec<Change>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) wants: BTreeSet<TemplateKey>,
+    /// Why an analysis cannot be started.
+    pub(super) problems: Vec<Problem>,
+    pub(super) wake_at: Option<Timestamp>,
+    /// Why the update is aborted in this pass.
+    pub(super) abort_cause: Option<String>,
+    /// What this pass has found on its way.
+    pub(super) turn: Turn,
+}
+
+/// What kind of pass it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// On with the steps.
+    Ordinary,
+    /// Another template or other steps: from the start.
+    Reset,
+    /// The same, with a version that has no ReplicaSet yet.
+    ResetWithNewReplicaSet,
+}
+
+impl<'a> Pass<'a> {
+    fn new(observed: &'a Observed, plan: &'a Plan<'a>, old: RolloutStatus) -> Self {
+        let rollout = &*observed.rollout;
+        let revisions = Revisions::of(rollout, &plan.selector, &observed.replica_sets, &old);
+        let revision = revisions.new_revision();
+        Self {
+            observed,
+            rollout,
+            plan,
+            next: old.clone(),
+            old,
+            revisions,
+            revision,
+            changes: vec![],
+            notices: vec![],
+            wants: BTreeSet::new(),
+            problems: vec![],
+            wake_at: None,
+            abort_cause: None,
+            turn: Turn::Ordinary,
+        }
+    }
+
+    fn run(mut self) -> Decision {
+        let steps = self
+            .rollout
+            .spec
+            .strategy
+            .canary
+            .as_ref()
+            .map(|canary| &canary.steps);
+        let step_hash = steps_hash(&serde_json::to_value(steps).unwrap_or_default());
+        let other_template = self.revisions.hash != self.old.current_pod_hash;
+        let other_steps = step_hash != self.old.current_step_hash;
+        if other_template || other_steps {
+            self.turn = Turn::Reset;
+        }
+        if let Err(problems) = self.check_references() {
+            return self.refuse(&problems);
+        }
+        self.tidy_ownership();
+        self.sync_rollout();
+        self.sync_new_replica_set();
+        self.next.current_pod_hash.clone_from(&self.revisions.hash);
+        self.next.current_step_hash = step_hash;
+        match self.turn {
+            Turn::Ordinary => self.progress(),
+            Turn::Reset | Turn::ResetWithNewReplicaSet => self.reset(),
+        }
+        if self.problems.is_empty() {
+            self.finish()
+        } else {
+            self.refuse(&self.problems)
+        }
+    }
+
+    fn refuse(&self, problems: &[Problem]) -> Decision {
+        let wake_at = self.observed.now.checked_add(INVALID_REFERENCES).ok();
+        invalid(self.observed, &self.old, problems, wake_at)
+    }
+
+    fn finish(mut self) -> Decision {
+        status::settle(&mut self);
+        Decision {
+            changes: self.changes,
+            status: self.next,
+            notices: self.notices,
+            wake_at: self.wake_at,
+            wants: self.wants,
+        }
+    }
+
+    /// Before anything moves for a new version or new steps, all analyses must be possible.
+    fn check_references(&mut self) -> Result<(), Vec<Problem>> {
+        let was_invalid = (self.old.conditions.iter())
+            .any(|condition| condition.condition_type == ConditionType::InvalidSpec);
+        if self.turn == Turn::Ordinary && !was_invalid {
+            return Ok(());
+        }
+        let mut problems = Vec::new();
+        for (field, analysis) in self.plan.analyses() {
+            if self.is_looked_up(analysis) {
+                let found = analyses::run_spec(self, &field, analysis);
+                problems.extend(found.err().unwrap_or_default());
+            }
+        }
+        if problems.is_empty() || !self.wants.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Whether all templates of an analysis have been looked up; if not, asks for them.
+    pub(super) fn is_looked_up(&mut self, analysis: &RolloutAnalysis) -> bool {
+        let missing = self.observed.templates.missing(&analysis.templates);
+        let complete = missing.is_empty();
+        self.wants.extend(missing);
+        complete
+    }
+
+    /// Takes in ReplicaSets that the selector picks, and gives up those that it no longer does.
+    fn tidy_ownership(&mut self) {
+        let Some(own) = self.rollout.controller_owner_ref(&()) else {
+            return;
+        };
+        for stranger in &self.revisions.strangers {
+            let others = stranger.owners.iter().filter(|owner| owner.uid != own.uid);
+            let owners: Vec<_> = others.collect();
+            let patch = json!({ "metadata": { "ownerReferences": owners } });
+            self.changes
+                .push(Change::PatchReplicaSet(stranger.into(), patch));
+        }
+        for orphan in &self.revisions.orphans {
+            let owners: Vec<_> = orphan.owners.iter().chain([&own]).collect();
+            let patch = json!({ "metadata": { "ownerReferences": owners } });
+            self.changes
+                .push(Change::PatchReplicaSet(orphan.into(), patch));
+        }
+    }
+
+    fn sync_rollout(&mut self) {
+        if self.rollout.spec.replicas.is_none() {
+            self.changes.push(Change::DefaultReplicas);
+        }
+        let written = self.rollout.annotations().get(super::labels::REVISION);
+        if written != Some(&self.revision.to_string()) {
+            self.changes.push(Change::SetRevision(self.revision));
+            let message = format!("Rollout updated to revision {}", self.revision);
+            self.notify("RolloutUpdated", message);
+        }
+    }
+
+    fn sync_new_replica_set(&mut self) {
+        if let Some(new) = &mut self.revisions.new {
+            if let Some(patch) = revisions::overdue(self.rollout, new, self.revision) {
+                self.changes
+                    .push(Change::PatchReplicaSet((&*new).into(), patch));
+                // This pass may scale it, too; the patch changes its resourceVersion.
+                new.resource_version = None;
+                new.revision = self.revision;
+            }
+            return;
+        }
+        let hash = self.revisions.hash.clone();
+        let created = revisions::created(self.rollout, &hash, self.revision);
+        let planned = revisions::planned(&created, &hash, self.revision);
+        let message = format!(
+            "Created ReplicaSet {} (revision {})",
+            planned.name, self.revision
+        );
+        self.revisions.new = Some(planned);
+        self.changes
+            .push(Change::CreateReplicaSet(Box::new(created)));
+        self.turn = Turn::ResetWithNewReplicaSet;
+        self.notify("NewReplicaSetCreated", message);
+    }
+
+    /// Another template or other steps: everything starts again; pods move in the next pass.
+    fn reset(&mut self) {
+        let next = &mut self.next;
+        next.pause_conditions.clear();
+        next.controller_pause = false;
+        next.abort = false;
+        next.aborted_at = None;
+        next.promote_full = false;
+        next.canary.current_step_analysis_run_status = None;
+        next.canary.current_background_analysis_run_status = None;
+        next.canary.step_plugin_statuses.clear();
+        next.canary.current_experiment.clear();
+        let steps = self.plan.step_count();
+        next.current_step_index = (steps > 0).then_some(0);
+        if steps == 0 {
+            return;
+        }
+        if self.is_rollback_to_stable() {
+            self.next.current_step_index = Some(steps);
+            self.notify("SkipSteps", "Rollback to stable ReplicaSets".to_owned());
+        } else if self.is_rollback_within_window()
+            && self
+                .revisions
+                .new
+                .as_ref()
+                .is_some_and(|new| new.pods.wanted > 0)
+        {
+            self.next.current_step_index = Some(steps);
+            let message = "Rollback to active ReplicaSets within RollbackWindow";
+            self.notify("SkipSteps", message.to_owned());
+        }
+    }
+
+    /// Whether the wanted version is the stable one.
+    pub(super) fn is_rollback_to_stable(&self) -> bool {
+        !self.old.stable_rs.is_empty() && self.revisions.hash == self.old.stable_rs
+    }
+
+    /// Whether the wanted version is only a few versions older than the stable one.
+    pub(super) fn is_rollback_within_window(&self) -> bool {
+        let window = self
+            .rollout
+            .spec
+            .rollback_window
+            .as_ref()
+            .and_then(|window| window.revisions);
+        let (Some(window), Some(new), Some(stable)) = (
+            window.filter(|window| *window > 0),
+            &self.revisions.new,
+            &self.revisions.stable,
+        ) else {
+            return false;
+        };
+        let (Some(new), Some(stable)) = (new.created, stable.created) else {
+            return false;
+        };
+        let between = (self.revisions.others.iter())
+            .filter(|other| {
+                !other
+                    .annotations
+                    .contains_key("experiment.argoproj.io/name")
+            })
+            .filter(|other| {
+                other
+                    .created
+                    .is_some_and(|created| new < created && created < stable)
+            });
+        new < stable && i32::try_from(between.count()).is_ok_and(|between| between < window)
+    }
+
+    /// Whether the first version is on its way: there is nothing to go back to.
+    pub(super) fn is_first_version(&self) -> bool {
+        self.old.stable_rs.is_empty()
+    }
+
+    /// Whether a person or an undecided analysis holds everything where it is.
+    pub(super) fn is_held(&self) -> bool {
+        self.rollout.spec.paused || self.is_paused_for(&PauseReason::InconclusiveAnalysis)
+    }
+
+    /// Whether there is a pause for this reason.
+    pub(super) fn is_paused_for(&self, reason: &PauseReason) -> bool {
+        self.next
+            .pause_conditions
+            .iter()
+            .any(|condition| condition.reason == *reason)
+    }
+
+    /// Pauses, unless that reason is there already.
+    pub(super) fn pause(&mut self, reason: PauseReason) {
+        if self.is_paused_for(&reason) {
+            return;
+        }
+        self.notify("RolloutPaused", format!("Rollout is paused ({reason})"));
+        let start_time = Some(self.time());
+        let condition = PauseCondition {
+            reason,
+            start_time,
+            ..PauseCondition::default()
+        };
+        self.next.pause_conditions.push(condition);
+        self.next.controller_pause = true;
+    }
+
+    /// Goes back to the stable version.
+    pub(super) fn abort(&mut self, cause: String) {
+        self.next.abort = true;
+        self.next.promote_full = false;
+        self.abort_cause.get_or_insert(cause);
+    }
+
+    /// Looks again at that time at the latest.
+    pub(super) fn wake_at(&mut self, time: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(time, |earlier| earlier.min(time)));
+    }
+
+    /// Now, as Kubernetes writes it.
+    pub(super) fn time(&self) -> Time {
+        whole_seconds(self.observed.now)
+    }
+
+    pub(super) fn notify(&mut self, reason: &str, message: String) {
+        self.notices.push(Notice {
+            warning: false,
+            reason: reason.to_owned(),
+            message,
+        });
+    }
+
+    pub(super) fn warn(&mut self, reason: &str, message: String) {
+        self.notices.push(Notice {
+            warning: true,
+            reason: reason.to_owned(),
+            message,
+        });
+    }
+}
+
+/// A time in whole seconds.
+pub(super) fn whole_seconds(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
+/// The merge patch that gives a ReplicaSet this number of pods.
+pub(super) fn scaling(member: &Member, replicas: i32, desired: i32) -> Value {
+    let mut annotations = json!({ super::labels::DESIRED_REPLICAS: desired.to_string() });
+    if member
+        .annotations
+        .contains_key(super::labels::SCALE_DOWN_DEADLINE)
+    {
+        annotations[super::labels::SCALE_DOWN_DEADLINE] = Value::Null;
+    }
+    json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": replicas } })
+}

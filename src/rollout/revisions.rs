@@ -1,0 +1,403 @@
+//! Which ReplicaSet is the wanted version, which is stable, and which are old.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::core::{Selector, SelectorExt as _};
+use kube::{Resource, ResourceExt as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::defaults::same_template;
+use super::hash::pod_template_hash;
+use super::labels;
+use super::replicas::Pods;
+use crate::api::{ConditionType, Rollout, RolloutStatus};
+
+/// A ReplicaSet as it is created. Its pod template is the Rollout's as written: fields that only
+/// newer clusters know reach them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewReplicaSet {
+    /// `apps/v1`
+    pub api_version: String,
+    /// `ReplicaSet`
+    pub kind: String,
+    /// Name, labels, annotations, owner.
+    pub metadata: ObjectMeta,
+    /// Its spec, with no pods yet.
+    pub spec: Map<String, Value>,
+}
+
+impl Resource for NewReplicaSet {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+        "ReplicaSet".into()
+    }
+
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
+        "apps".into()
+    }
+
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+        "replicasets".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What decisions need of a ReplicaSet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) uid: Option<String>,
+    pub(super) resource_version: Option<String>,
+    pub(super) hash: String,
+    pub(super) revision: i64,
+    pub(super) owners: Vec<OwnerReference>,
+    pub(super) created: Option<Timestamp>,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) min_ready_seconds: i32,
+    /// Wanted and available pods.
+    pub(super) pods: Pods,
+    /// Pods that there are.
+    pub(super) replicas: i32,
+    /// Pods that are ready.
+    pub(super) ready: i32,
+    /// Whether it is being deleted.
+    pub(super) leaving: bool,
+    /// Whether its status is about its present spec.
+    pub(super) up_to_date: bool,
+    /// Why pods cannot be made.
+    pub(super) failure: Option<(String, String)>,
+}
+
+impl Member {
+    fn of(replica_set: &ReplicaSet) -> Self {
+        let meta = &replica_set.metadata;
+        let spec = replica_set.spec.as_ref();
+        let status = replica_set.status.as_ref();
+        let annotations = meta.annotations.clone().unwrap_or_default();
+        let failure = status
+            .and_then(|status| status.conditions.as_ref())
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")
+            .map(|condition| {
+                let text = |part: &Option<String>| part.clone().unwrap_or_default();
+                (text(&condition.reason), text(&condition.message))
+            });
+        Self {
+            name: replica_set.name_any(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            hash: hash_of(replica_set).unwrap_or_default().to_owned(),
+            revision: revision_in(&annotations),
+            owners: meta.owner_references.clone().unwrap_or_default(),
+            created: meta.creation_timestamp.as_ref().map(|time| time.0),
+            min_ready_seconds: spec
+                .and_then(|spec| spec.min_ready_seconds)
+                .unwrap_or_default(),
+            pods: Pods {
+                wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+                available: status
+                    .and_then(|status| status.available_replicas)
+                    .unwrap_or_default(),
+            },
+            replicas: status.map(|status| status.replicas).unwrap_or_default(),
+            ready: status
+                .and_then(|status| status.ready_replicas)
+                .unwrap_or_default(),
+            leaving: meta.deletion_timestamp.is_some(),
+            up_to_date: status.and_then(|status| status.observed_generation) >= meta.generation,
+            annotations,
+            failure,
+        }
+    }
+
+    /// `spec.replicas` of the Rollout when this was last scaled.
+    pub(super) fn desired(&self) -> Option<i32> {
+        self.annotations.get(labels::DESIRED_REPLICAS)?.parse().ok()
+    }
+}
+
+fn hash_of(replica_set: &ReplicaSet) -> Option<&str> {
+    replica_set
+        .labels()
+        .get(labels::POD_TEMPLATE_HASH)
+        .map(String::as_str)
+}
+
+fn controller_of(replica_set: &ReplicaSet) -> Option<&String> {
+    let owners = replica_set.owner_references();
+    owners
+        .iter()
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| &owner.uid)
+}
+
+fn revision_in(annotations: &BTreeMap<String, String>) -> i64 {
+    annotations
+        .get(labels::REVISION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A Rollout's ReplicaSets, sorted out.
+#[derive(Debug)]
+pub(super) struct Revisions {
+    /// The hash of the wanted version.
+    pub(super) hash: String,
+    /// The wanted version, if it is there.
+    pub(super) new: Option<Member>,
+    /// The stable version, if it is there and another one.
+    pub(super) stable: Option<Member>,
+    /// All others, oldest first.
+    pub(super) others: Vec<Member>,
+    /// ReplicaSets without an owner that match the selector.
+    pub(super) orphans: Vec<Member>,
+    /// Owned ReplicaSets that no longer match the selector.
+    pub(super) strangers: Vec<Member>,
+}
+
+impl Revisions {
+    /// Sorts out the ReplicaSets of a namespace.
+    pub(super) fn of(
+        rollout: &Rollout,
+        selector: &Selector,
+        replica_sets: &[Arc<ReplicaSet>],
+        status: &RolloutStatus,
+    ) -> Self {
+        let mut owned: Vec<&ReplicaSet> = Vec::new();
+        let (mut orphans, mut strangers) = (Vec::new(), Vec::new());
+        for replica_set in replica_sets {
+            let matches = selector.matches(replica_set.labels());
+            let leaving = replica_set.metadata.deletion_timestamp.is_some();
+            match controller_of(replica_set) {
+                Some(controller) if Some(controller) != rollout.metadata.uid.as_ref() => {}
+                Some(_) if matches => owned.push(replica_set),
+                Some(_) => strangers.push(Member::of(replica_set)),
+                None if matches && !leaving && hash_of(replica_set).is_some() => {
+                    orphans.push(Member::of(replica_set));
+                    owned.push(replica_set);
+                }
+                None => {}
+            }
+        }
+        let age = |replica_set: &ReplicaSet| replica_set.metadata.creation_timestamp.clone();
+        owned.sort_by_key(|replica_set| (age(replica_set), replica_set.name_any()));
+        let (hash, new) = find_new(rollout, status, &owned);
+        let mut revisions = Self {
+            hash,
+            new: None,
+            stable: None,
+            others: vec![],
+            orphans,
+            strangers,
+        };
+        for replica_set in owned {
+            let member = Member::of(replica_set);
+            if new == Some(replica_set.name_any()) {
+                revisions.new = Some(member);
+            } else if !status.stable_rs.is_empty() && member.hash == status.stable_rs {
+                revisions.stable = Some(member);
+            } else {
+                revisions.others.push(member);
+            }
+        }
+        revisions
+    }
+
+    /// All that there are.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
+        self.new.iter().chain(&self.stable).chain(&self.others)
+    }
+
+    /// The number that the wanted version must have.
+    pub(super) fn new_revision(&self) -> i64 {
+        let others = self
+            .stable
+            .iter()
+            .chain(&self.others)
+            .map(|member| member.revision);
+        let next = others.max().unwrap_or(0) + 1;
+        next.max(self.new.as_ref().map_or(0, |new| new.revision))
+    }
+}
+
+/// The hash of the wanted version and the name of its ReplicaSet.
+///
+/// As long as the Rollout has not changed, the ReplicaSet that the status names is the wanted one:
+/// what is stored counts more than a hash computed again, by another version of this program.
+fn find_new(
+    rollout: &Rollout,
+    status: &RolloutStatus,
+    owned: &[&ReplicaSet],
+) -> (String, Option<String>) {
+    let by_hash = |hash: &str| {
+        let found = owned
+            .iter()
+            .find(|replica_set| hash_of(replica_set) == Some(hash));
+        found.map(|replica_set| (hash.to_owned(), Some(replica_set.name_any())))
+    };
+    let generation = rollout
+        .metadata
+        .generation
+        .map(|generation| generation.to_string());
+    // While the spec counts as invalid, its generation was seen but never followed.
+    let invalid = (status.conditions.iter())
+        .any(|condition| condition.condition_type == ConditionType::InvalidSpec);
+    let unchanged = !invalid && generation.as_ref() == Some(&status.observed_generation);
+    if unchanged && let Some(found) = by_hash(&status.current_pod_hash) {
+        return found;
+    }
+    let template = Value::Object(rollout.spec.template.json.clone());
+    let hash = pod_template_hash(&template, status.collision_count);
+    by_hash(&hash).unwrap_or_else(|| {
+        let same = owned.iter().find(|replica_set| {
+            let spec = replica_set
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.template.as_ref());
+            let stored = spec.map(|stored| serde_json::to_value(stored).unwrap_or_default());
+            stored.is_some_and(|stored| same_template(&template, &stored))
+        });
+        match same.and_then(|replica_set| Some((hash_of(replica_set)?, replica_set.name_any()))) {
+            Some((hash, name)) => (hash.to_owned(), Some(name)),
+            None => (hash, None),
+        }
+    })
+}
+
+/// The ReplicaSet of a new version, without pods.
+pub(super) fn created(rollout: &Rollout, hash: &str, revision: i64) -> NewReplicaSet {
+    let spec = &rollout.spec;
+    let mut template = Value::Object(spec.template.json.clone());
+    set_label(&mut template, hash);
+    let template_labels = template.pointer("/metadata/labels").cloned();
+    let labels = template_labels.and_then(|labels| serde_json::from_value(labels).ok());
+    let mut annotations = copied_annotations(rollout);
+    annotations.insert(labels::REVISION.into(), revision.to_string());
+    annotations.insert(labels::DESIRED_REPLICAS.into(), spec.replicas().to_string());
+    let mut selector: LabelSelector = spec.selector.clone().unwrap_or_default();
+    let hash_label = (labels::POD_TEMPLATE_HASH.to_owned(), hash.to_owned());
+    selector
+        .match_labels
+        .get_or_insert_default()
+        .extend([hash_label]);
+    let mut fields = Map::new();
+    fields.insert("replicas".into(), 0.into());
+    fields.insert(
+        "selector".into(),
+        serde_json::to_value(selector).unwrap_or_default(),
+    );
+    fields.insert("template".into(), template);
+    if spec.min_ready_seconds() > 0 {
+        fields.insert("minReadySeconds".into(), spec.min_ready_seconds().into());
+    }
+    NewReplicaSet {
+        api_version: "apps/v1".into(),
+        kind: "ReplicaSet".into(),
+        metadata: ObjectMeta {
+            name: Some(format!("{}-{hash}", rollout.name_any())),
+            namespace: rollout.namespace(),
+            labels,
+            annotations: Some(annotations),
+            owner_references: rollout.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: fields,
+    }
+}
+
+fn set_label(template: &mut Value, hash: &str) {
+    let object = |value: &mut Value| {
+        if !value.is_object() {
+            *value = json!({});
+        }
+    };
+    object(&mut template["metadata"]);
+    object(&mut template["metadata"]["labels"]);
+    template["metadata"]["labels"][labels::POD_TEMPLATE_HASH] = hash.into();
+}
+
+/// The ReplicaSet that is about to be created, as if it were there.
+pub(super) fn planned(created: &NewReplicaSet, hash: &str, revision: i64) -> Member {
+    Member {
+        name: created.name_any(),
+        uid: None,
+        resource_version: None,
+        hash: hash.to_owned(),
+        revision,
+        owners: vec![],
+        created: None,
+        annotations: created.metadata.annotations.clone().unwrap_or_default(),
+        min_ready_seconds: 0,
+        pods: Pods::default(),
+        replicas: 0,
+        ready: 0,
+        leaving: false,
+        up_to_date: true,
+        failure: None,
+    }
+}
+
+/// Annotations that a ReplicaSet takes from its Rollout.
+fn copied_annotations(rollout: &Rollout) -> BTreeMap<String, String> {
+    const OWN: [&str; 5] = [
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "notified.notifications.argoproj.io",
+        labels::REVISION,
+        labels::REVISION_HISTORY,
+        labels::DESIRED_REPLICAS,
+    ];
+    let annotations = rollout.annotations().iter();
+    let copied = annotations.filter(|(key, _)| !OWN.contains(&key.as_str()));
+    copied
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// What the ReplicaSet of the wanted version lacks, as a merge patch; `None` if nothing.
+pub(super) fn overdue(rollout: &Rollout, new: &Member, revision: i64) -> Option<Value> {
+    let mut annotations = copied_annotations(rollout);
+    annotations.retain(|key, value| new.annotations.get(key) != Some(value));
+    if new.revision != revision {
+        annotations.insert(labels::REVISION.into(), revision.to_string());
+        if new.revision > 0 {
+            let earlier = new.annotations.get(labels::REVISION_HISTORY);
+            let history = earlier.map_or_else(
+                || new.revision.to_string(),
+                |earlier| format!("{earlier},{}", new.revision),
+            );
+            annotations.insert(labels::REVISION_HISTORY.into(), history);
+        }
+    }
+    let mut patch = json!({});
+    if !annotations.is_empty() {
+        patch["metadata"] = json!({ "annotations": annotations });
+    }
+    if new.min_ready_seconds != rollout.spec.min_ready_seconds() {
+        patch["spec"] = json!({ "minReadySeconds": rollout.spec.min_ready_seconds() });
+    }
+    patch
+        .as_object()
+        .is_some_and(|patch| !patch.is_empty())
+        .then_some(patch)
+}
