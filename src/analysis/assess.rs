@@ -1,6 +1,6 @@
-//! From measurements to a metric's phase, and from metrics to the run's.
+//! From measurements to a metric's phase.
 
-use crate::api::{Measurement, MetricResult, Phase, RunSummary};
+use crate::api::{Measurement, MetricResult, Phase};
 
 use super::plan::{Limits, MetricPlan};
 use super::schedule::{is_completed, is_in_flight};
@@ -62,7 +62,7 @@ pub(crate) fn metric_phase(plan: &MetricPlan, result: &MetricResult, terminating
 
 /// The phase that a metric's counters come to, and the reason unless it is a plain success.
 /// `None` as long as they come to none.
-fn decided(plan: &MetricPlan, result: &MetricResult) -> Option<(Phase, String)> {
+pub(crate) fn decided(plan: &MetricPlan, result: &MetricResult) -> Option<(Phase, String)> {
     if let Some(exceeded) = limit_exceeded(plan.limits, result) {
         return Some(exceeded);
     }
@@ -176,101 +176,6 @@ pub(crate) fn has_violation(plans: &[MetricPlan], results: &[Option<MetricResult
         !plan.dry_run
             && phase.is_some_and(|phase| phase.is_completed() && phase != Phase::Successful)
     })
-}
-
-/// What the metrics of a run come to.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Verdict {
-    /// The worst of the metrics that are decided and count.
-    pub(crate) worst: Option<Phase>,
-    /// Why.
-    pub(crate) message: String,
-    /// Whether every metric is decided.
-    pub(crate) all_decided: bool,
-    pub(crate) summary: RunSummary,
-    pub(crate) dry_run_summary: RunSummary,
-}
-
-/// Sums up the metrics of a run, in the order of the spec: the first of the worst gives the reason.
-///
-/// # Source
-/// `assessRunStatus` in `analysis/analysis.go`; the summaries count the phases that the metrics
-/// really have.
-pub(crate) fn sum_up(plans: &[MetricPlan], results: &[Option<MetricResult>]) -> Verdict {
-    let mut verdict = Verdict {
-        worst: None,
-        message: String::new(),
-        all_decided: true,
-        summary: RunSummary::default(),
-        dry_run_summary: RunSummary::default(),
-    };
-    for (plan, result) in plans.iter().zip(results) {
-        let group = if plan.dry_run {
-            &mut verdict.dry_run_summary
-        } else {
-            &mut verdict.summary
-        };
-        group.count += 1;
-        let Some((result, phase)) = result
-            .as_ref()
-            .filter(|r| is_completed(r))
-            .and_then(|r| Some((r, r.phase?)))
-        else {
-            verdict.all_decided = false;
-            continue;
-        };
-        add(group, phase);
-        if plan.dry_run {
-            verdict.worst = verdict.worst.or(Some(Phase::Successful));
-        } else if verdict
-            .worst
-            .is_none_or(|worst| severity(phase) > severity(worst))
-        {
-            verdict.worst = Some(phase);
-            if let Some(reason) = reason(plan, result, phase) {
-                verdict.message = reason;
-            }
-        }
-    }
-    verdict
-}
-
-/// Why a metric has ended as it has, in the words of Argo.
-fn reason(plan: &MetricPlan, result: &MetricResult, phase: Phase) -> Option<String> {
-    let (_, reason) = decided(plan, result).filter(|(_, reason)| !reason.is_empty())?;
-    let said = match result.message.as_str() {
-        "" => String::new(),
-        said => format!(": \"Error Message: {said}\""),
-    };
-    Some(format!(
-        "Metric \"{}\" assessed {phase} due to {reason}{said}",
-        plan.name
-    ))
-}
-
-pub(crate) fn add(summary: &mut RunSummary, phase: Phase) {
-    match phase {
-        Phase::Pending | Phase::Running => {}
-        Phase::Successful => summary.successful += 1,
-        Phase::Failed => summary.failed += 1,
-        Phase::Inconclusive => summary.inconclusive += 1,
-        Phase::Error => summary.error += 1,
-    }
-}
-
-/// How bad a phase is.
-///
-/// # Source
-/// `analysisStatusOrder` in `utils/analysis/helpers.go`.
-fn severity(phase: Phase) -> u8 {
-    match phase {
-        Phase::Successful => 0,
-        Phase::Running => 1,
-        Phase::Pending => 2,
-        Phase::Inconclusive => 3,
-        Phase::Error => 4,
-        Phase::Failed => 5,
-    }
 }
 
 #[cfg(test)]
@@ -429,46 +334,5 @@ mod tests {
             result.error,
         );
         assert_eq!(all, (3, 1, 1, 2));
-    }
-
-    #[test]
-    fn the_worst_metric_that_counts_gives_the_verdict() {
-        use Phase::{Error, Failed, Inconclusive, Successful};
-        let cases: [(&[_], _); 7] = [
-            (
-                &[(Successful, false), (Inconclusive, false), (Error, false)],
-                Some(Error),
-            ),
-            (&[(Failed, false), (Error, false)], Some(Failed)),
-            (&[(Error, false), (Failed, false)], Some(Failed)),
-            (&[(Failed, true), (Successful, false)], Some(Successful)),
-            (&[(Failed, true), (Error, true)], Some(Successful)),
-            (
-                &[(Successful, false), (Failed, true), (Inconclusive, false)],
-                Some(Inconclusive),
-            ),
-            (&[], None),
-        ];
-        for (metrics, expected) in cases {
-            let plans: Vec<_> = (metrics.iter())
-                .map(|(_, dry_run)| MetricPlan {
-                    dry_run: *dry_run,
-                    ..plan(&json!({}))
-                })
-                .collect();
-            let results: Vec<_> = (metrics.iter())
-                .map(|(phase, _)| {
-                    Some(MetricResult {
-                        phase: Some(*phase),
-                        ..result(1, 0, 0)
-                    })
-                })
-                .collect();
-            let verdict = sum_up(&plans, &results);
-            assert_eq!(verdict.worst, expected, "{metrics:?}");
-            let dry =
-                i32::try_from(metrics.iter().filter(|(_, dry_run)| *dry_run).count()).unwrap();
-            assert_eq!(verdict.dry_run_summary.count, dry);
-        }
     }
 }

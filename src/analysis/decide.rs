@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::assess::{Verdict, assess_metrics, count, has_violation, sum_up};
+use super::assess::{assess_metrics, count, has_violation};
 use super::event::RunEvent;
 use super::expire;
-use super::measured::{Measured, whole_seconds};
+use super::measure::{Measured, bounded, whole_seconds};
 use super::plan::MetricPlan;
 use super::prepare::Prepared;
 use super::problem::Invalid;
 use super::schedule::{Moment, Next, is_completed, is_in_flight, next};
+use super::verdict::{Verdict, add, sum_up};
 use crate::api::{AnalysisRun, AnalysisRunStatus, Measurement, MetricResult, Phase};
 use crate::metric_providers::Action;
+
+/// Bytes of a run's message: room for many problems, within what an object may hold.
+const LONGEST_MESSAGE: usize = 16 * 1024;
 
 /// All that a decision about one run may depend on.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +127,7 @@ fn give_up(observed: &Observed<'_>, invalid: &Invalid, mut status: AnalysisRunSt
             .last_mut()
             .filter(|last| is_in_flight(last))
         {
-            jobs_to_delete.extend(job(last));
+            jobs_to_delete.extend(job(observed.run, last));
             last.phase = Some(Phase::Error);
             last.finished_at = Some(now.clone());
             last.resume_at = None;
@@ -136,11 +140,11 @@ fn give_up(observed: &Observed<'_>, invalid: &Invalid, mut status: AnalysisRunSt
         if !result.dry_run
             && let Some(phase) = result.phase
         {
-            super::assess::add(&mut summary, phase);
+            add(&mut summary, phase);
         }
     }
     status.phase = Some(Phase::Error);
-    status.message = invalid.to_string();
+    status.message = bounded(&invalid.to_string(), LONGEST_MESSAGE);
     status.started_at.get_or_insert_with(|| now.clone());
     status.completed_at = Some(now);
     status.run_summary = Some(summary);
@@ -216,9 +220,11 @@ impl<'a> Pass<'a> {
             name: measured.metric.clone(),
             phase: Some(Phase::Running),
             dry_run: self.plans[index].dry_run,
-            metadata: measured.metadata.clone(),
             ..MetricResult::default()
         });
+        if result.metadata.is_empty() {
+            result.metadata.clone_from(&measured.metadata);
+        }
         let measurement = &measured.measurement;
         if is_completed(result) {
             return;
@@ -257,7 +263,7 @@ impl<'a> Pass<'a> {
             let dropped = result.measurements.drain(..surplus);
             self.decision
                 .jobs_to_delete
-                .extend(dropped.filter_map(|old| job(&old)));
+                .extend(dropped.filter_map(|old| job(self.observed.run, &old)));
         }
     }
 
@@ -356,9 +362,15 @@ impl<'a> Pass<'a> {
 }
 
 /// The Job of a measurement.
-fn job(measurement: &Measurement) -> Option<JobRef> {
+///
+/// A status can be written by whoever may edit the run: only a Job that bears the run's uid in its
+/// name, as all that are made for it do, is taken for its own.
+fn job(run: &AnalysisRun, measurement: &Measurement) -> Option<JobRef> {
+    let uid = run.metadata.uid.as_deref().filter(|uid| !uid.is_empty())?;
+    let name = measurement.metadata.get("job-name")?;
+    name.strip_prefix(uid)?.strip_prefix('.')?;
     Some(JobRef {
         namespace: measurement.metadata.get("job-namespace")?.clone(),
-        name: measurement.metadata.get("job-name")?.clone(),
+        name: name.clone(),
     })
 }

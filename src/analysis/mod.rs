@@ -13,27 +13,36 @@
 
 mod args;
 mod assess;
+mod conditions;
 mod decide;
 mod event;
 mod expire;
 mod field_ref;
-mod measured;
+#[cfg(test)]
+mod laws;
+mod measure;
 mod merge;
 mod plan;
 mod prepare;
 mod problem;
 mod schedule;
+#[cfg(test)]
+mod scripted;
 mod secrets;
 mod templates;
+#[cfg(test)]
+mod timelines;
 mod validate;
+mod verdict;
 
 pub use decide::{Decision, JobRef, Observed, Task, decide};
 pub use event::RunEvent;
 pub use field_ref::field;
-pub use measured::Measured;
+pub use measure::{Measured, Span};
 pub use merge::{Merged, Wanted, merge};
 pub use plan::{ErrorWait, Limits, MetricPlan};
 pub use prepare::{Prepared, Resolved};
 pub use problem::{Invalid, Problem};
 pub use secrets::{Redacted, Redactor, SecretKey, Secrets};
 pub use templates::{TemplateKey, Templates};
+pub use validate::endless;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::args::{Arguments, SECRET_PLACEHOLDER, has_placeholder};
+use super::conditions::Conditions;
 use super::decide::Task;
 use super::plan::MetricPlan;
 use super::problem::{Invalid, Problem};
@@ -40,6 +41,7 @@ pub struct Resolved {
     pub metric: Metric,
     /// Masks the Secrets that were filled in; for whatever is logged or reported about it.
     pub redactor: Redactor,
+    pub(crate) conditions: Conditions,
 }
 
 impl std::fmt::Debug for Resolved {
@@ -73,7 +75,8 @@ impl Prepared {
             findings.problems.push(Problem::new(field, why));
         }
         let resolved: Vec<&Metric> = metrics.iter().map(|m| &m.resolved.metric).collect();
-        let plans = plans(&run.spec, &resolved, &mut findings);
+        let conditions: Vec<&Conditions> = metrics.iter().map(|m| &m.resolved.conditions).collect();
+        let plans = plans(&run.spec, &resolved, &conditions, &mut findings);
         if !findings.problems.is_empty() {
             return Err(Invalid::Spec(findings.problems));
         }
@@ -144,7 +147,12 @@ impl Prepared {
             .map_err(|problems| problems.join("; "))?;
         let metric: Metric = serde_json::from_value(filled)
             .map_err(|_| "the values of its Secrets do not fit into the metric".to_owned())?;
-        Ok(Resolved { metric, redactor })
+        let conditions = Conditions::of(&metric);
+        Ok(Resolved {
+            metric,
+            redactor,
+            conditions,
+        })
     }
 }
 
@@ -156,9 +164,11 @@ fn prepare(
     problems: &mut Vec<Problem>,
 ) -> Option<PreparedMetric> {
     let resolved = |metric: Metric| {
+        let conditions = Conditions::of(&metric);
         Arc::new(Resolved {
             metric,
             redactor: Redactor::default(),
+            conditions,
         })
     };
     let at = format!("metrics[{index}]");
