@@ -206,3 +206,90 @@ fn prepare(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::analysis::{Redacted, Span};
+    use crate::api::Phase;
+    use crate::metric_providers::{Outcome, Reading};
+
+    fn prepared() -> Prepared {
+        let from = |key: &str| json!({"secretKeyRef": {"name": "vault", "key": key}});
+        let run = json!({"spec": {
+            "metrics": [{
+                "name": "m",
+                "provider": {"web": {"url": "http://{{args.host}}/{{args.token}}"}},
+                "successCondition": "result == \"{{args.token}}\"",
+            }],
+            "args": [
+                {"name": "host", "value": "a"},
+                {"name": "token", "valueFrom": from("t")},
+                {"name": "unused", "valueFrom": from("u")},
+            ],
+        }});
+        Prepared::new(&serde_json::from_value(run).unwrap()).unwrap()
+    }
+
+    fn task(action: Action) -> Task {
+        Task {
+            metric: "m".into(),
+            index: 0,
+            action,
+            measurement: None,
+            attempt: 1,
+        }
+    }
+
+    #[test]
+    fn a_secret_reaches_the_source_and_the_condition_but_no_measurement() {
+        let prepared = prepared();
+        let task = task(Action::Run);
+        let keys: Vec<&SecretKey> = prepared.secrets(&task).collect();
+        assert_eq!(
+            keys.iter().map(|key| key.key.as_str()).collect::<Vec<_>>(),
+            ["t"]
+        );
+        let mut secrets = Secrets::default();
+        secrets.insert(keys[0].clone(), Ok(Redacted::new("hunter2")));
+        let resolved = prepared.resolve(&task, &secrets).unwrap();
+        let web = resolved.metric.provider.web.as_ref().unwrap();
+        assert_eq!(web.url, "http://a/hunter2");
+        let answered = |text: &str| {
+            let outcome = Outcome::Value {
+                value: text.into(),
+                text: text.into(),
+            };
+            let metadata = BTreeMap::from([("asked".to_owned(), web.url.clone())]);
+            let reading = Reading { outcome, metadata };
+            let now = Timestamp::UNIX_EPOCH;
+            let span = Span {
+                began: now,
+                ended: now,
+            };
+            resolved
+                .measured(&task, reading, BTreeMap::new(), span)
+                .measurement
+        };
+        assert_eq!(answered("hunter2").phase, Some(Phase::Successful));
+        assert_eq!(answered("hunter3").phase, Some(Phase::Failed));
+        assert!(!format!("{:?} {resolved:?}", answered("hunter2")).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_missing_secret_stops_a_measurement_but_not_its_end() {
+        let prepared = prepared();
+        let secrets = Secrets::default();
+        let reason = prepared.resolve(&task(Action::Run), &secrets).unwrap_err();
+        assert!(
+            reason.starts_with("cannot read key `t` of Secret `vault`"),
+            "{reason}"
+        );
+        assert!(prepared.resolve(&task(Action::Terminate), &secrets).is_ok());
+    }
+}
