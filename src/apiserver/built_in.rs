@@ -263,6 +263,10 @@ fn as_go_type(schema: &mut Schema) {
         if changed.shape == Shape::Array {
             changed.list = list_kind(name, changed.items.as_deref());
         }
+        // The one default that identifies items: `ports` are keyed by number and protocol.
+        if name == "protocol" {
+            changed.default = Some(Value::from("TCP"));
+        }
         *property = Arc::new(changed);
     }
     for child in [&mut schema.items, &mut schema.additional]

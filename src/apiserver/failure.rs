@@ -160,7 +160,6 @@ impl Failure {
         Self::new(409, "Conflict", message).with_details(resource.kind_details(name))
     }
 
-    #[expect(dead_code, reason = "server-side apply uses it")]
     /// A server-side apply that would take fields from other managers: (manager, field) pairs.
     pub(super) fn apply_conflict(conflicts: &[(String, String)]) -> Self {
         let plural = if conflicts.len() == 1 { "" } else { "s" };

@@ -23,6 +23,7 @@ mod deleting;
 mod discovery;
 mod events;
 mod failure;
+mod fields;
 mod listing;
 mod managed;
 mod names;

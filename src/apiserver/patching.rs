@@ -66,7 +66,8 @@ impl Patch {
             }
             Self::Merge(patch) => json_patch::merge(&mut object, patch),
             Self::Strategic(patch) => strategic::merge(&resource.schema, &mut object, patch),
-            Self::Apply(_) => {}
+            // Of a Scale, which nobody owns by itself.
+            Self::Apply(wanted) => json_patch::merge(&mut object, wanted),
         }
         Ok(object)
     }

@@ -143,7 +143,6 @@ pub(super) struct WriteOptions {
     pub(super) field_validation: FieldValidation,
     /// Owns the fields that are written.
     pub(super) manager: String,
-    #[expect(dead_code, reason = "server-side apply reads it")]
     pub(super) force: bool,
 }
 

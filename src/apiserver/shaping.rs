@@ -9,9 +9,12 @@ use super::schema::{Schema, Shape};
 
 /// Prunes and defaults `value` in place; answers the paths of the fields that were not known.
 pub(super) fn shape(schema: &Schema, value: &mut Value) -> Vec<String> {
-    let mut unknown = Vec::new();
-    walk(schema, value, &mut Path::root(), &mut unknown);
-    unknown
+    Walk::run(schema, value, true)
+}
+
+/// As [`shape`], without defaults.
+pub(super) fn prune(schema: &Schema, value: &mut Value) -> Vec<String> {
+    Walk::run(schema, value, false)
 }
 
 /// The place of a value, written as Kubernetes does: `spec.ports[0].name`.
@@ -27,77 +30,124 @@ impl Path {
         &self.0
     }
 
-    /// Runs `act` one field further down.
-    pub(super) fn field<T>(&mut self, name: &str, act: impl FnOnce(&mut Self) -> T) -> T {
+    /// Goes to a field; answers what [`Path::leave`] takes to come back.
+    pub(super) fn enter_field(&mut self, name: &str) -> usize {
         let length = self.0.len();
         if length > 0 {
             self.0.push('.');
         }
         self.0.push_str(name);
-        let result = act(self);
+        length
+    }
+
+    /// Goes to an item of a list; as [`Path::enter_field`].
+    pub(super) fn enter_index(&mut self, index: usize) -> usize {
+        let length = self.0.len();
+        let _ = write!(self.0, "[{index}]");
+        length
+    }
+
+    /// Goes back to where the path was that long.
+    pub(super) fn leave(&mut self, length: usize) {
         self.0.truncate(length);
+    }
+
+    /// Runs `act` one field further down.
+    pub(super) fn field<T>(&mut self, name: &str, act: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.enter_field(name);
+        let result = act(self);
+        self.leave(length);
         result
     }
 
     /// Runs `act` on an item of a list.
     pub(super) fn index<T>(&mut self, index: usize, act: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.0.len();
-        let _ = write!(self.0, "[{index}]");
+        let length = self.enter_index(index);
         let result = act(self);
-        self.0.truncate(length);
+        self.leave(length);
         result
     }
 }
 
-fn walk(schema: &Schema, value: &mut Value, path: &mut Path, unknown: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => walk_object(schema, fields, path, unknown),
-        Value::Array(items) => {
-            if let Some(item_schema) = &schema.items {
-                for (index, item) in items.iter_mut().enumerate() {
-                    path.index(index, |path| walk(item_schema, item, path, unknown));
+/// One walk over a value.
+struct Walk {
+    path: Path,
+    unknown: Vec<String>,
+    defaults: bool,
+}
+
+impl Walk {
+    fn run(schema: &Schema, value: &mut Value, defaults: bool) -> Vec<String> {
+        let mut walk = Self {
+            path: Path::root(),
+            unknown: Vec::new(),
+            defaults,
+        };
+        walk.value(schema, value);
+        walk.unknown
+    }
+
+    fn value(&mut self, schema: &Schema, value: &mut Value) {
+        match value {
+            Value::Object(fields) => self.object(schema, fields),
+            Value::Array(items) => {
+                if let Some(item_schema) = &schema.items {
+                    for (index, item) in items.iter_mut().enumerate() {
+                        let length = self.path.enter_index(index);
+                        self.value(item_schema, item);
+                        self.path.leave(length);
+                    }
                 }
             }
+            Value::Number(number) if schema.shape == Shape::Quantity => {
+                *value = Value::String(number.to_string());
+            }
+            _ => {}
         }
-        Value::Number(number) if schema.shape == Shape::Quantity => {
-            *value = Value::String(number.to_string());
+    }
+
+    fn field(&mut self, schema: &Schema, name: &str, value: &mut Value) {
+        let length = self.path.enter_field(name);
+        self.value(schema, value);
+        self.path.leave(length);
+    }
+
+    fn object(&mut self, schema: &Schema, fields: &mut Map<String, Value>) {
+        fields.retain(|name, value| match schema.field(name) {
+            Some(property) => {
+                if value.is_null() && !property.nullable {
+                    return !(property.typed || property.default.is_some());
+                }
+                self.field(property, name, value);
+                !(property.typed && is_left_out(property, value))
+            }
+            None if schema.preserve => true,
+            None if schema.embedded && is_object_field(name) => true,
+            None => {
+                let length = self.path.enter_field(name);
+                self.unknown.push(self.path.as_str().to_owned());
+                self.path.leave(length);
+                false
+            }
+        });
+        if !self.defaults {
+            return;
         }
-        _ => {}
+        for (name, property) in &schema.properties {
+            if let Some(default) = &property.default
+                && !fields.contains_key(name)
+            {
+                let mut filled = default.clone();
+                self.field(property, name, &mut filled);
+                fields.insert(name.clone(), filled);
+            }
+        }
     }
 }
 
-fn walk_object(
-    schema: &Schema,
-    fields: &mut Map<String, Value>,
-    path: &mut Path,
-    unknown: &mut Vec<String>,
-) {
-    fields.retain(|name, value| match schema.field(name) {
-        Some(property) => {
-            if value.is_null() && !property.nullable {
-                return !(property.typed || property.default.is_some());
-            }
-            path.field(name, |path| walk(property, value, path, unknown));
-            !(property.typed && is_left_out(property, value))
-        }
-        None if schema.preserve => true,
-        None if schema.embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => {
-            true
-        }
-        None => {
-            path.field(name, |path| unknown.push(path.as_str().to_owned()));
-            false
-        }
-    });
-    for (name, property) in &schema.properties {
-        if let Some(default) = &property.default
-            && !fields.contains_key(name)
-        {
-            let mut filled = default.clone();
-            path.field(name, |path| walk(property, &mut filled, path, unknown));
-            fields.insert(name.clone(), filled);
-        }
-    }
+/// What every object has, without its schema saying so.
+fn is_object_field(name: &str) -> bool {
+    matches!(name, "apiVersion" | "kind" | "metadata")
 }
 
 /// Whether Go's `omitempty` drops this value. A struct stays even when it is empty.

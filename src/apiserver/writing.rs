@@ -27,6 +27,17 @@ pub(super) enum Part {
     Finalize,
 }
 
+impl Part {
+    /// The subresource that stands for this part in paths and `managedFields`.
+    pub(super) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Finalize => "finalize",
+        }
+    }
+}
+
 /// The object after a write.
 #[derive(Debug)]
 pub(super) struct Written {
