@@ -3,6 +3,7 @@
 
 mod api;
 mod apiserver;
+mod apiserver_clients;
 mod conditions;
 mod eval;
 mod layers;

@@ -195,6 +195,11 @@ impl Definitions {
         self.0.get(name)
     }
 
+    /// The full names of all types.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
     fn reader(&self) -> Reader<'_> {
         Reader {
             definitions: self,

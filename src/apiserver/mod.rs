@@ -61,6 +61,14 @@ use crate::clock::Clock;
 pub use traffic::{Access, Fault, RequestSummary};
 
 use self::core::Core;
+use self::managed::Write;
+use self::request::{FieldValidation, Target, WriteOptions};
+use self::writing::{Part, Sent};
+
+/// Why an object was not stored, in the server's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
 
 /// Namespaces that exist from the start.
 const NAMESPACES: &[&str] = &["default", "kube-node-lease", "kube-public", "kube-system"];
@@ -102,6 +110,45 @@ impl Server {
         let key = (String::new(), name.to_owned());
         // Cannot exist already: the store is new.
         let _ = self.core.store.create(&collection, key, namespace);
+    }
+
+    /// Stores an object as a client's create would.
+    ///
+    /// # Errors
+    /// What the server refuses it for.
+    pub fn create(&self, object: Value) -> Result<Value, Refusal> {
+        let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        let registry = self.core.registry();
+        let resource = registry
+            .all()
+            .find(|resource| resource.api_version() == api_version && resource.kind == kind)
+            .ok_or_else(|| Refusal(format!("{api_version} {kind} is not served")))?;
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or("default");
+        let target = Target {
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            namespace: resource.namespaced.then(|| namespace.to_owned()),
+            plural: resource.plural.clone(),
+            name: None,
+            subresource: None,
+        };
+        let options = WriteOptions {
+            dry_run: false,
+            field_validation: FieldValidation::Ignore,
+            manager: "verdict".to_owned(),
+            force: false,
+        };
+        let sent = Sent {
+            object,
+            duplicates: Vec::new(),
+        };
+        let how = Write::update(&options, Part::Main);
+        writing::create(&self.core, resource, &target, sent, &options, how)
+            .map(|written| written.object.value.clone())
+            .map_err(|failure| Refusal(failure.message))
     }
 
     /// The server as a `tower` service, to be called in-process or served on a socket.

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use super::cluster::{self, ClusterArgs};
 use super::crds::{self, CrdsArgs};
 use super::eval::{self, EvalArgs};
 use super::{Exit, Output};
@@ -16,6 +17,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Cluster(ClusterArgs),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
     Crds(CrdsArgs),
     Eval(EvalArgs),
@@ -24,6 +26,7 @@ enum Command {
 /// Runs the parsed command line.
 pub(super) fn run(args: &Args, output: &mut Output) -> Exit {
     match &args.command {
+        Command::Cluster(args) => cluster::run(args, output),
         Command::Crds(args) => crds::run(args, output),
         Command::Eval(args) => eval::run(args, output),
     }

@@ -1,6 +1,7 @@
 //! The command line: translate, call, print. Decisions live in the layers above.
 
 mod args;
+mod cluster;
 mod crds;
 mod eval;
 mod print;
