@@ -194,7 +194,7 @@ async fn concurrent_patches_are_all_kept_and_one_of_two_replaces_is_refused() {
         .unwrap_err()
     {
         kube::Error::Api(status) => {
-            assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"))
+            assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"));
         }
         other => panic!("expected a conflict, got {other}"),
     }
@@ -227,7 +227,7 @@ async fn a_story_decides_what_becomes_of_requests() {
     );
     assert_eq!(before.elapsed(), Duration::from_secs(3));
     let params = DeleteParams::default();
-    let silent = tokio::time::timeout(Duration::from_secs(60), api.delete("a", &params)).await;
+    let silent = tokio::time::timeout(Duration::from_mins(1), api.delete("a", &params)).await;
     assert!(silent.is_err(), "nothing is answered");
     server.clear_faults();
     assert_eq!(code(api.get("a").await.unwrap_err()), 404);

@@ -29,6 +29,7 @@ mod managed;
 mod names;
 mod openapi;
 mod patching;
+mod protobuf;
 mod render;
 mod request;
 mod resources;

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+
+use crate::clock::Clock;
 
 use super::events;
 use super::resources::Resource;
@@ -18,7 +19,7 @@ pub(super) struct Rendering {
     form: Form,
     include: Include,
     pub(super) yaml: bool,
-    now: Timestamp,
+    clock: Clock,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ enum Include {
 
 impl Rendering {
     /// What the request asks for.
-    pub(super) fn of(headers: &HeaderMap, include: &str, now: Timestamp) -> Self {
+    pub(super) fn of(headers: &HeaderMap, include: &str, clock: &Clock) -> Self {
         let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
         let first = accept.unwrap_or_default().split(',').find_map(form);
         let (form, yaml) = first.unwrap_or((Form::Whole, false));
@@ -51,7 +52,7 @@ impl Rendering {
             form,
             include,
             yaml,
-            now,
+            clock: clock.clone(),
         }
     }
 
@@ -106,7 +107,7 @@ impl Rendering {
             Include::Metadata => metadata_only(object),
             Include::Object => object.clone(),
         };
-        table::table(resource, metadata, objects, &carried, self.now)
+        table::table(resource, metadata, objects, &carried, self.clock.now())
     }
 }
 

@@ -8,7 +8,11 @@ use serde_json::Value;
 
 use super::decode;
 use super::failure::{Cause, Failure};
+use super::protobuf;
 use super::resources::Resource;
+
+/// How Go clients send objects of built-in kinds.
+pub(super) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The largest body that is taken; a real API server's limit.
 pub(super) const LARGEST_BODY: usize = 3 * 1024 * 1024;
@@ -209,6 +213,19 @@ pub(super) fn media_type(headers: &HeaderMap) -> &str {
     content.split(';').next().unwrap_or_default().trim()
 }
 
+/// Reads a body of a kind that is not stored: options and reviews. None is an empty object.
+pub(super) fn plain_body(headers: &HeaderMap, body: &[u8]) -> Result<Value, Failure> {
+    if body.is_empty() {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    let read = match media_type(headers) {
+        PROTOBUF => protobuf::read(body),
+        "application/yaml" => decode::yaml(body),
+        _ => decode::json(body).map(|(value, _)| value),
+    };
+    read.map_err(Failure::bad_request)
+}
+
 /// Reads an object that a client sent, with the paths of keys that stand twice.
 pub(super) fn body(
     resource: &Resource,
@@ -230,6 +247,9 @@ pub(super) fn body(
         "application/yaml" => decode::yaml(body)
             .map(|value| (value, Vec::new()))
             .map_err(|problem| unrecognized(&format!("yaml parse error: {problem}"))),
+        PROTOBUF => protobuf::read(body)
+            .map(|value| (value, Vec::new()))
+            .map_err(|problem| unrecognized(&format!("protobuf error: {problem}"))),
         _ => Err(Failure::unsupported_media(known)),
     }
 }

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::applying;
 use super::core::Core;
-use super::decode;
 use super::deleting::{self, Deleted};
 use super::discovery;
 use super::failure::Failure;
@@ -120,8 +119,8 @@ fn route(
     if let Some(kind) = reviews::kind(&target.group, &target.version, &target.plural)
         && parts.method == Method::POST
     {
-        let sent = decode::json(body).map_err(Failure::bad_request);
-        let review = sent.and_then(|(sent, _)| reviews::answer(core, kind, &sent));
+        let sent = request::plain_body(&parts.headers, body);
+        let review = sent.and_then(|sent| reviews::answer(core, kind, &sent));
         return match review {
             Ok(review) => json_response(StatusCode::CREATED, review.to_string().into()),
             Err(failure) => refusal(&failure),
@@ -205,7 +204,7 @@ impl Asked<'_> {
 
     fn rendering(&self) -> Rendering {
         let include = self.query.text("includeObject");
-        Rendering::of(&self.parts.headers, include, self.core.clock.now())
+        Rendering::of(&self.parts.headers, include, &self.core.clock)
     }
 
     fn options(&self) -> Result<WriteOptions, Failure> {
@@ -344,11 +343,7 @@ impl Asked<'_> {
     }
 
     fn delete_options(&self) -> Result<deleting::Options, Failure> {
-        let body = if self.body.is_empty() {
-            json!({})
-        } else {
-            decode::json(self.body).map_err(Failure::bad_request)?.0
-        };
+        let body = request::plain_body(&self.parts.headers, self.body)?;
         deleting::Options::of(self.query, &body)
     }
 

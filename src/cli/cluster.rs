@@ -22,7 +22,8 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::apiserver::Server;
+use crate::api::crds;
+use crate::apiserver::{Refusal, Server};
 use crate::clock::Clock;
 use crate::simulation;
 
@@ -37,7 +38,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
 /// Runs a small Kubernetes cluster in memory, for kubectl, until it is interrupted.
 ///
 /// It listens on the loopback address only and asks for a token, which the kubeconfig carries.
-/// Workloads are simulated: pods become ready, Jobs end, but no container runs.
+/// Our kinds are registered. Workloads are simulated: pods become ready, Jobs end, but no container runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct ClusterArgs {
     /// Port to listen on; 0 takes a free one.
@@ -63,6 +64,10 @@ enum Error {
         .0.display()
     )]
     Foreign(PathBuf),
+    #[error("cannot write a CustomResourceDefinition: {0}")]
+    Definition(serde_json::Error),
+    #[error("cannot register a CustomResourceDefinition: {0}")]
+    Refused(Refusal),
     #[error("cannot serve: {0}")]
     Serve(io::Error),
 }
@@ -96,6 +101,10 @@ async fn serve(args: &ClusterArgs, output: &mut Output) -> Result<(), Error> {
 
     let clock = Clock::system();
     let server = Server::new(clock.clone());
+    for definition in crds::all() {
+        let definition = serde_json::to_value(definition).map_err(Error::Definition)?;
+        server.create(definition).map_err(Error::Refused)?;
+    }
     let stop = tokio_util::sync::CancellationToken::new();
     let mut rest = pin!(simulation::run(
         server.client_as("verdict-simulation"),
