@@ -6,6 +6,7 @@ mod apiserver;
 mod apiserver_clients;
 mod conditions;
 mod eval;
+mod jobs;
 mod layers;
 mod simulation;
 mod tools;
