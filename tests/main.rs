@@ -8,6 +8,7 @@ mod conditions;
 mod eval;
 mod jobs;
 mod layers;
+mod rollouts;
 mod simulation;
 mod tools;
 mod workload;

@@ -12,11 +12,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Rollout, RolloutPhase, RolloutStatus};
-use verdict::apiserver::{Fault, RequestSummary, Server};
+use verdict::apiserver::Server;
 use verdict::clock::Clock;
 use verdict::cluster::{Cluster, Namespaced};
 use verdict::controllers::{self, INSTANCE_ID_LABEL, Scope, Setup};
@@ -36,13 +35,12 @@ struct World {
     _stop: DropGuard,
 }
 
-/// A controller that runs until it is killed.
+/// A controller that runs until it is killed: dropped.
 struct Running(JoinHandle<()>);
 
-impl Running {
-    async fn kill(self) {
+impl Drop for Running {
+    fn drop(&mut self) {
         self.0.abort();
-        let _ = self.0.await;
     }
 }
 
@@ -53,13 +51,26 @@ impl World {
         let server = Server::new(clock.clone());
         let client = server.client();
         let definitions = Api::<CustomResourceDefinition>::all(client.clone());
-        for definition in verdict::api::crds() {
-            definitions.create(&PostParams::default(), &definition).await.unwrap();
+        for definition in verdict::api::crds::all() {
+            definitions
+                .create(&PostParams::default(), &definition)
+                .await
+                .unwrap();
         }
         let stop = CancellationToken::new();
         let options = Options::default();
-        tokio::spawn(simulation::run(client.clone(), clock.clone(), options, stop.clone()));
-        Self { server, client, clock, _stop: stop.drop_guard() }
+        tokio::spawn(simulation::run(
+            client.clone(),
+            clock.clone(),
+            options,
+            stop.clone(),
+        ));
+        Self {
+            server,
+            client,
+            clock,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// With version 1 of a Rollout running.
@@ -79,10 +90,19 @@ impl World {
     fn start_in(&self, scope: Scope) -> Running {
         let cluster = Cluster::new(self.server.client_as(PROGRAM), self.clock.clone());
         let (metrics, readiness) = (Metrics::new(), Readiness::default());
-        let setup = Setup { cluster, scope, metrics, readiness };
+        let setup = Setup {
+            cluster,
+            scope,
+            metrics,
+            readiness,
+        };
         let concurrency = controllers::rollout::DEFAULT_CONCURRENCY;
         let shutdown = CancellationToken::new();
-        Running(tokio::spawn(controllers::rollout::run(setup, concurrency, shutdown)))
+        Running(tokio::spawn(controllers::rollout::run(
+            setup,
+            concurrency,
+            shutdown,
+        )))
     }
 
     fn api<K: Namespaced>(&self) -> Api<K> {
@@ -91,7 +111,10 @@ impl World {
 
     async fn create<K: Namespaced>(&self, object: Value) -> K {
         let object: K = serde_json::from_value(object).unwrap();
-        self.api().create(&PostParams::default(), &object).await.unwrap()
+        self.api()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap()
     }
 
     async fn list<K: Namespaced>(&self) -> Vec<K> {
@@ -100,12 +123,18 @@ impl World {
 
     async fn merge(&self, patch: Value) {
         let patch = Patch::Merge(patch);
-        self.api::<Rollout>().patch("web", &PatchParams::default(), &patch).await.unwrap();
+        self.api::<Rollout>()
+            .patch("web", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 
     async fn merge_status(&self, status: Value) {
         let patch = Patch::Merge(json!({ "status": status }));
-        self.api::<Rollout>().patch_status("web", &PatchParams::default(), &patch).await.unwrap();
+        self.api::<Rollout>()
+            .patch_status("web", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 
     /// As `kubectl argo rollouts promote` of a paused Rollout.
@@ -115,11 +144,17 @@ impl World {
 
     async fn release(&self, image: &str) {
         let containers = json!([{ "name": "web", "image": image }]);
-        self.merge(json!({ "spec": { "template": { "spec": { "containers": containers } } } })).await;
+        self.merge(json!({ "spec": { "template": { "spec": { "containers": containers } } } }))
+            .await;
     }
 
     async fn status(&self) -> RolloutStatus {
-        self.api::<Rollout>().get("web").await.unwrap().status.unwrap_or_default()
+        self.api::<Rollout>()
+            .get("web")
+            .await
+            .unwrap()
+            .status
+            .unwrap_or_default()
     }
 
     /// Waits, at most six virtual hours, until the status is as it should be.
@@ -130,7 +165,10 @@ impl World {
             if is_so(&status) {
                 return status;
             }
-            assert!(self.clock.now() < last_chance, "never came to be so: {status:#?}");
+            assert!(
+                self.clock.now() < last_chance,
+                "never came to be so: {status:#?}"
+            );
             seconds(1).await;
         }
     }
@@ -149,7 +187,9 @@ impl World {
             seconds(1).await;
         }
         let patch = Patch::Merge(json!({ "status": { "phase": phase, "message": message } }));
-        runs.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+        runs.patch_status(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 
     /// Images of the pods that are ready, each with their number.
@@ -159,7 +199,10 @@ impl World {
             .await
             .iter()
             .filter(|pod| {
-                let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+                let conditions = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.conditions.as_ref());
                 let mut conditions = conditions.into_iter().flatten();
                 conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
             })
@@ -175,15 +218,26 @@ impl World {
         events.retain(|event| event.involved_object.name.as_deref() == Some("web"));
         events.sort_by_key(|event| {
             let time = event.first_timestamp.as_ref().map(|time| time.0);
-            (time, event.resource_version().and_then(|version| version.parse::<u64>().ok()))
+            (
+                time,
+                event
+                    .resource_version()
+                    .and_then(|version| version.parse::<u64>().ok()),
+            )
         });
-        events.into_iter().filter_map(|event| event.reason).collect()
+        events
+            .into_iter()
+            .filter_map(|event| event.reason)
+            .collect()
     }
 
     async fn messages(&self, reason: &str) -> Vec<String> {
         let mut events: Vec<Event> = self.list().await;
         events.retain(|event| event.reason.as_deref() == Some(reason));
-        events.into_iter().filter_map(|event| event.message).collect()
+        events
+            .into_iter()
+            .filter_map(|event| event.message)
+            .collect()
     }
 
     /// Watches over the number of ready pods from now on.
@@ -210,6 +264,10 @@ async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "literals read better than references to them"
+)]
 fn a_rollout(canary: Value) -> Value {
     json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "web" },
@@ -247,7 +305,10 @@ fn an_analysis() -> Value {
 }
 
 fn pods(expected: &[(&str, usize)]) -> Vec<(String, usize)> {
-    expected.iter().map(|(image, pods)| ((*image).to_owned(), *pods)).collect()
+    expected
+        .iter()
+        .map(|(image, pods)| ((*image).to_owned(), *pods))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,10 +318,18 @@ async fn a_first_version_becomes_healthy_without_steps() {
     let status = world.status().await;
     assert_eq!(world.ready_pods().await, pods(&[("web:1", 10)]));
     assert_eq!(status.stable_rs, status.current_pod_hash);
-    assert_eq!((status.current_step_index, status.hpa_replicas), (Some(2), 10));
+    assert_eq!(
+        (status.current_step_index, status.hpa_replicas),
+        (Some(2), 10)
+    );
     assert_eq!(
         world.events().await,
-        ["RolloutUpdated", "NewReplicaSetCreated", "RolloutCompleted", "ScalingReplicaSet"]
+        [
+            "RolloutUpdated",
+            "NewReplicaSetCreated",
+            "ScalingReplicaSet",
+            "RolloutCompleted"
+        ]
     );
 }
 
@@ -276,11 +345,23 @@ async fn a_good_version_goes_through_all_steps() {
     world.release("web:2").await;
     let status = world.until_phase(RolloutPhase::Paused).await;
     let paused_at = world.clock.now();
-    assert_eq!(world.ready_pods().await, pods(&[("web:1", 8), ("web:2", 2)]));
+    assert_eq!(
+        world.ready_pods().await,
+        pods(&[("web:1", 8), ("web:2", 2)])
+    );
     let hash = status.current_pod_hash;
-    let background = world.api::<AnalysisRun>().get(&format!("web-{hash}-2")).await.unwrap();
-    assert_eq!(background.spec.args[0].value.as_deref(), Some(hash.as_str()));
-    world.judge(&format!("web-{hash}-2-2"), "Successful", "").await;
+    let background = world
+        .api::<AnalysisRun>()
+        .get(&format!("web-{hash}-2"))
+        .await
+        .unwrap();
+    assert_eq!(
+        background.spec.args[0].value.as_deref(),
+        Some(hash.as_str())
+    );
+    world
+        .judge(&format!("web-{hash}-2-2"), "Successful", "")
+        .await;
     let waited = world.clock.now().duration_since(paused_at);
     assert!((599..=602).contains(&waited.as_secs()), "{waited}");
     world.until_phase(RolloutPhase::Healthy).await;
@@ -297,7 +378,11 @@ async fn a_good_version_goes_through_all_steps() {
             "Rollout step 4/4 completed (setWeight: 50)",
         ]
     );
-    let background = world.api::<AnalysisRun>().get(&background.name_any()).await.unwrap();
+    let background = world
+        .api::<AnalysisRun>()
+        .get(&background.name_any())
+        .await
+        .unwrap();
     assert!(background.spec.terminate, "nobody asks any more");
 }
 
@@ -307,11 +392,19 @@ async fn a_bad_version_is_aborted_and_stable_keeps_its_pods() {
     let (world, _running) = World::running(json!({ "steps": steps })).await;
     let fewest = world.guard();
     world.release("web:2").await;
-    let hash = world.until(|status| status.current_step_index == Some(1)).await.current_pod_hash;
-    assert_eq!(world.ready_pods().await, pods(&[("web:1", 5), ("web:2", 5)]));
+    let hash = world
+        .until(|status| status.current_step_index == Some(1))
+        .await
+        .current_pod_hash;
+    assert_eq!(
+        world.ready_pods().await,
+        pods(&[("web:1", 5), ("web:2", 5)])
+    );
     let why = "Metric \"rate\" assessed Failed due to failed (1) > failureLimit (0)";
     world.judge(&format!("web-{hash}-2-1"), "Failed", why).await;
-    let status = world.until(|status| status.abort && status.replicas == 10).await;
+    let status = world
+        .until(|status| status.abort && status.replicas == 10)
+        .await;
     assert_eq!(status.phase, Some(RolloutPhase::Degraded));
     assert_eq!(
         status.message,
@@ -325,7 +418,9 @@ async fn a_bad_version_is_aborted_and_stable_keeps_its_pods() {
 
     // Retried: a fresh run, which is good.
     world.merge_status(json!({ "abort": false })).await;
-    world.judge(&format!("web-{hash}-2-1.1"), "Successful", "").await;
+    world
+        .judge(&format!("web-{hash}-2-1.1"), "Successful", "")
+        .await;
     world.until_phase(RolloutPhase::Healthy).await;
     assert_eq!(world.ready_pods().await, pods(&[("web:2", 10)]));
     assert_eq!(world.list::<AnalysisRun>().await.len(), 2);
@@ -339,7 +434,10 @@ async fn a_pause_without_end_waits_for_a_person() {
     world.until_phase(RolloutPhase::Paused).await;
     seconds(24 * 3600).await;
     let status = world.status().await;
-    assert_eq!((status.message.as_str(), status.current_step_index), ("CanaryPauseStep", Some(1)));
+    assert_eq!(
+        (status.message.as_str(), status.current_step_index),
+        ("CanaryPauseStep", Some(1))
+    );
     world.promote().await;
     world.until_phase(RolloutPhase::Healthy).await;
     assert_eq!(world.ready_pods().await, pods(&[("web:2", 10)]));
@@ -358,7 +456,10 @@ async fn an_earlier_version_comes_back_as_a_new_revision() {
         .iter()
         .map(|set| {
             let annotation = |key: &str| set.annotations().get(key).map(String::as_str);
-            (annotation(labels::REVISION).unwrap(), annotation(labels::REVISION_HISTORY))
+            (
+                annotation(labels::REVISION).unwrap(),
+                annotation(labels::REVISION_HISTORY),
+            )
         })
         .collect();
     assert_eq!(sets.len(), 2);
@@ -389,7 +490,10 @@ async fn at_rest_nothing_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_rollout_of_another_controller_is_left_alone() {
     let world = World::new().await;
-    let _running = world.start_in(Scope { instance_id: Some("blue".into()), namespace: None });
+    let _running = world.start_in(Scope {
+        instance_id: Some("blue".into()),
+        namespace: None,
+    });
     let mut rollout = a_rollout(json!({}));
     world.create::<Rollout>(rollout.clone()).await;
     rollout["metadata"] = json!({ "name": "ours", "labels": { INSTANCE_ID_LABEL: "blue" } });
@@ -421,128 +525,16 @@ async fn a_template_that_comes_late_is_found() {
     let world = World::new().await;
     let _running = world.start();
     let steps = json!([{ "analysis": an_analysis() }]);
-    world.create::<Rollout>(a_rollout(json!({ "steps": steps }))).await;
+    world
+        .create::<Rollout>(a_rollout(json!({ "steps": steps })))
+        .await;
     let status = world.until_phase(RolloutPhase::Degraded).await;
-    assert!(status.message.contains("AnalysisTemplate 'success-rate' not found"), "{status:?}");
+    assert!(
+        status
+            .message
+            .contains("AnalysisTemplate 'success-rate' not found"),
+        "{status:?}"
+    );
     world.create::<AnalysisTemplate>(a_template()).await;
     world.until_phase(RolloutPhase::Healthy).await;
-}
-
-/// What a story ends with: everything that must not depend on restarts and failures.
-async fn outcome(world: &World) -> Value {
-    let status = world.status().await;
-    let mut sets: Vec<Value> = (world.list::<ReplicaSet>().await.iter())
-        .map(|set| {
-            json!({
-                "name": set.name_any(),
-                "replicas": set.spec.as_ref().unwrap().replicas,
-                "revision": set.annotations()[labels::REVISION],
-            })
-        })
-        .collect();
-    sets.sort_by_key(Value::to_string);
-    let mut runs: Vec<String> =
-        world.list::<AnalysisRun>().await.iter().map(|run| run.name_any()).collect();
-    runs.sort();
-    let conditions: Vec<String> = (status.conditions.iter())
-        .map(|one| format!("{} {:?} {}", one.condition_type, one.status, one.reason))
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    json!({
-        "phase": status.phase, "message": status.message, "step": status.current_step_index,
-        "stable": status.stable_rs, "pods": world.ready_pods().await, "sets": sets, "runs": runs,
-        "conditions": conditions,
-    })
-}
-
-fn is_write(request: &RequestSummary) -> bool {
-    request.user_agent == PROGRAM && ["create", "patch", "update", "delete"].contains(&request.verb)
-}
-
-/// What goes wrong with one write of the controller, counted from 0.
-#[derive(Debug, Clone, Copy)]
-struct Trouble {
-    at: usize,
-    fault: Fault,
-    /// Whether the controller is killed then, and started again.
-    kills: bool,
-}
-
-/// A good release with a pause and an analysis, then a bad one.
-async fn two_releases(trouble: Option<Trouble>) -> (Value, usize) {
-    let world = World::new().await;
-    let writes = Arc::new(AtomicUsize::new(0));
-    let kill = Arc::new(Notify::new());
-    let (count, signal) = (Arc::clone(&writes), Arc::clone(&kill));
-    world.server.set_faults(move |request| {
-        if !is_write(request) {
-            return Fault::None;
-        }
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        let Some(trouble) = trouble.filter(|trouble| trouble.at == number) else {
-            return Fault::None;
-        };
-        if trouble.kills {
-            signal.notify_one();
-        }
-        trouble.fault
-    });
-    let mut running = world.start();
-    let story = async {
-        world.create::<AnalysisTemplate>(a_template()).await;
-        let steps = json!([{ "setWeight": 20 }, { "pause": { "duration": 60 } },
-            { "analysis": an_analysis() }]);
-        world.create::<Rollout>(a_rollout(json!({ "steps": steps }))).await;
-        world.until_phase(RolloutPhase::Healthy).await;
-        for (image, verdict, phase) in [
-            ("web:2", "Successful", RolloutPhase::Healthy),
-            ("web:3", "Failed", RolloutPhase::Degraded),
-        ] {
-            world.release(image).await;
-            let status = world.until(|status| status.current_step_index == Some(2)).await;
-            let revision = image.trim_start_matches("web:");
-            let name = format!("web-{}-{revision}-2", status.current_pod_hash);
-            world.judge(&name, verdict, "").await;
-            world.until(|status| status.phase == Some(phase)).await;
-        }
-        seconds(1800).await;
-    };
-    let mut story = std::pin::pin!(story);
-    loop {
-        tokio::select! {
-            () = &mut story => break,
-            () = kill.notified() => {
-                running.kill().await;
-                seconds(5).await;
-                running = world.start();
-            }
-        }
-    }
-    (outcome(&world).await, writes.load(Ordering::Relaxed))
-}
-
-#[tokio::test(start_paused = true)]
-async fn killed_at_any_write_it_ends_alike() {
-    let (expected, writes) = two_releases(None).await;
-    assert_eq!(expected["message"].as_str().unwrap().split(':').next(), Some("RolloutAborted"));
-    assert!((30..200).contains(&writes), "{writes} writes");
-    for at in 0..writes {
-        // Before and after the server has carried it out.
-        for fault in [Fault::Status(503), Fault::AppliedThenSilence] {
-            let trouble = Trouble { at, fault, kills: true };
-            assert_eq!(two_releases(Some(trouble)).await.0, expected, "{trouble:?}");
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn failing_requests_only_delay() {
-    let (expected, writes) = two_releases(None).await;
-    for at in 0..writes {
-        for fault in [Fault::Status(409), Fault::Status(500), Fault::AppliedThenStatus(504)] {
-            let trouble = Trouble { at, fault, kills: false };
-            assert_eq!(two_releases(Some(trouble)).await.0, expected, "{trouble:?}");
-        }
-    }
 }

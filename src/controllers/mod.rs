@@ -1,7 +1,24 @@
 //! Observe, decide, act: one file per kind.
 
 mod measure;
+pub mod rollout;
 mod scope;
 
 pub use measure::{Doors, collect_garbage, measure, remove_orphans};
 pub use scope::{INSTANCE_ID_LABEL, Scope, watch};
+
+use crate::cluster::Cluster;
+use crate::telemetry::{Metrics, Readiness};
+
+/// What every controller needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The cluster whose objects are reconciled.
+    pub cluster: Cluster,
+    /// Which of its objects.
+    pub scope: Scope,
+    /// Where passes are counted.
+    pub metrics: Metrics,
+    /// Told when the caches are filled.
+    pub readiness: Readiness,
+}

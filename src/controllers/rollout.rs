@@ -94,6 +94,9 @@ impl Context {
 
 /// Reconciles Rollouts until `shutdown`, at most `concurrency` at the same time.
 pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
+    // Whatever ends this function, killed included, ends its tasks.
+    let stop = shutdown.child_token();
+    let _ends_tasks = stop.clone().drop_guard();
     let (turn, turns) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         replica_sets: Children::new(turn.clone(), children::any_change),
@@ -103,8 +106,8 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     });
     let (rollouts, writer) = reflector::store::<Rollout>();
     let tasks = TaskTracker::new();
-    watch_children(&context, &tasks, &shutdown);
-    announce_readiness(&context, rollouts.clone(), &tasks, &shutdown);
+    watch_children(&context, &tasks, &stop);
+    announce_readiness(&context, rollouts.clone(), &tasks, &stop);
     series::register(&context.setup.metrics, rollouts.clone());
     let scope = &context.setup.scope;
     let forgetting = Arc::clone(&context);
@@ -120,12 +123,11 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     Controller::for_stream(events.reflect(writer).applied_objects(), rollouts)
         .with_config(Config::default().concurrency(concurrency.max(1)))
         .reconcile_on(UnboundedReceiverStream::new(turns))
-        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, back_off, context)
         .for_each(|_| std::future::ready(()))
         .await;
-    // The controller also ends when its watch does.
-    shutdown.cancel();
+    stop.cancel();
     tasks.close();
     tasks.wait().await;
 }
