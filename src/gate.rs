@@ -20,9 +20,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use crate::api::{
-    AnalysisRun, Gate, GateAction, GateOutcome, GateStatus, GateTargetKind, Phase, Rollout,
-};
+use crate::api::{AnalysisRun, Gate, GateAction, GateOutcome, GateStatus, Phase, Rollout};
 
 /// What a gate moves, as it is now.
 #[derive(Debug, Clone)]
@@ -115,27 +113,6 @@ pub fn is_concluded(run: &AnalysisRun) -> bool {
     run.spec.gate.is_none() || outcome.is_some_and(|outcome| outcome != GateOutcome::Pending)
 }
 
-/// The action that follows a verdict: the gate's own, or the default of its target's kind.
-#[must_use]
-pub fn action(gate: &Gate, verdict: Phase) -> GateAction {
-    let rollout = gate.target.kind == GateTargetKind::Rollout;
-    match verdict {
-        Phase::Successful => gate.on_success.unwrap_or(if rollout {
-            GateAction::Promote
-        } else {
-            GateAction::None
-        }),
-        Phase::Failed => gate.on_failure.unwrap_or(if rollout {
-            GateAction::Abort
-        } else {
-            GateAction::Undo
-        }),
-        Phase::Inconclusive => gate.on_inconclusive.unwrap_or(GateAction::Pause),
-        Phase::Error => gate.on_error.unwrap_or(GateAction::Pause),
-        Phase::Pending | Phase::Running => GateAction::None,
-    }
-}
-
 fn begin(recorded: GateStatus, target: Option<&Target>) -> Move {
     match target {
         _ if recorded.target_revision.is_some() => Move::Rest,
@@ -158,7 +135,7 @@ fn act(
     target: Option<&Target>,
     now: Timestamp,
 ) -> Move {
-    let action = action(gate, verdict);
+    let action = gate.action(verdict);
     let decided = GateStatus {
         phase: Some(verdict),
         action: Some(action),

@@ -1,6 +1,7 @@
 //! All integration tests, one binary.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+mod analysis;
 mod api;
 mod apiserver;
 mod apiserver_clients;
@@ -12,3 +13,4 @@ mod rollouts;
 mod simulation;
 mod tools;
 mod workload;
+mod world;

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::cluster::{self, ClusterArgs};
+use super::controller::{self, ControllerArgs};
 use super::crds::{self, CrdsArgs};
 use super::eval::{self, EvalArgs};
 use super::{Exit, Output};
@@ -18,6 +19,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Cluster(ClusterArgs),
+    Controller(ControllerArgs),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
     Crds(CrdsArgs),
     Eval(EvalArgs),
@@ -27,6 +29,7 @@ enum Command {
 pub(super) fn run(args: &Args, output: &mut Output) -> Exit {
     match &args.command {
         Command::Cluster(args) => cluster::run(args, output),
+        Command::Controller(args) => controller::run(args, output),
         Command::Crds(args) => crds::run(args, output),
         Command::Eval(args) => eval::run(args, output),
     }

@@ -2,10 +2,12 @@
 
 mod args;
 mod cluster;
+mod controller;
 mod crds;
 mod eval;
 mod print;
 
+use std::future::Future;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -40,4 +42,18 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let mut output = Output::standard();
     args::run(&args, &mut output).into()
+}
+
+/// Runs a command that waits.
+///
+/// # Panics
+/// If the operating system grants no threads.
+fn block_on<T>(command: impl Future<Output = T>) -> T {
+    // Every TLS client of this process uses ring; a second call finds it chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the operating system grants threads")
+        .block_on(command)
 }

@@ -30,7 +30,8 @@ impl Subresources {
 }
 
 impl Cluster {
-    /// Writes the difference between two statuses of `object`, if there is one.
+    /// Writes the difference between two statuses of `object`, if there is one. Without an old one,
+    /// the new one is written whole: a schema may require fields that are empty.
     ///
     /// The write holds only if the object is still the one that was read; a newer one is a conflict.
     ///

@@ -1,11 +1,14 @@
 //! Observe, decide, act: one file per kind.
 
+pub mod analysis;
 mod measure;
 pub mod rollout;
 mod scope;
 
 pub use measure::{Doors, collect_garbage, measure, remove_orphans};
 pub use scope::{INSTANCE_ID_LABEL, Scope, watch};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::telemetry::{Metrics, Readiness};
@@ -21,4 +24,10 @@ pub struct Setup {
     pub metrics: Metrics,
     /// Told when the caches are filled.
     pub readiness: Readiness,
+}
+
+/// Runs all controllers until `shutdown`.
+pub async fn run(setup: Setup, sources: analysis::Sources, shutdown: CancellationToken) {
+    let rollouts = rollout::run(setup.clone(), rollout::DEFAULT_CONCURRENCY, shutdown.clone());
+    tokio::join!(rollouts, analysis::run(setup, sources, shutdown));
 }

@@ -7,6 +7,7 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use tracing::{info, warn};
 
 /// The label by which several controllers share a cluster.
 pub const INSTANCE_ID_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
@@ -51,18 +52,40 @@ impl Scope {
 }
 
 /// Watches the objects that `selector` picks, without what no decision needs (`managedFields`).
-/// Lost watches are taken up again, with growing pauses while the API server cannot be reached.
+///
+/// A lost watch is taken up again, with growing pauses while the API server cannot be reached. That
+/// is said once, and again when it is back; the stream itself has no errors.
 pub fn watch<K>(
     api: Api<K>,
     selector: &str,
-) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Clone + Debug + Default,
 {
+    let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let mut lost = false;
     watcher(api, watcher::Config::default().labels(selector))
         .default_backoff()
-        .map(|event| event.map(|event| event.modify(|object| object.managed_fields_mut().clear())))
+        .filter_map(move |event| {
+            let event = match event {
+                Ok(event) => {
+                    if std::mem::take(&mut lost) {
+                        info!(kind, "watching again");
+                    }
+                    Some(Ok(
+                        event.modify(|object| object.managed_fields_mut().clear())
+                    ))
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut lost, true) {
+                        warn!(kind, %error, "the watch is lost; it is taken up again");
+                    }
+                    None
+                }
+            };
+            std::future::ready(event)
+        })
 }
 
 #[cfg(test)]

@@ -1,0 +1,128 @@
+//! Carrying out what a decision asks of metric sources.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+
+use super::Context;
+use crate::analysis::{Invalid, Measured, Prepared, Redacted, SecretKey, Secrets, Span, Task};
+use crate::api::AnalysisRun;
+use crate::controllers::measure;
+use crate::metric_providers::{self, Provider, Reading, RunIdentity};
+
+/// Carries out a task beside the passes, and has the run looked at when it has ended.
+pub(super) fn spawn(
+    run: &Arc<AnalysisRun>,
+    prepared: &Arc<Result<Prepared, Invalid>>,
+    task: &Task,
+    context: &Arc<Context>,
+) {
+    let uid = run.uid().unwrap_or_default();
+    if !context.workbench.begin(&uid, &task.metric) {
+        return;
+    }
+    let (run, prepared, task) = (Arc::clone(run), Arc::clone(prepared), task.clone());
+    let context = Arc::clone(context);
+    context.tasks.clone().spawn(async move {
+        let Ok(prepared) = prepared.as_ref() else {
+            return;
+        };
+        let measured = tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            measured = carry_out(&run, prepared, &task, &context) => measured,
+        };
+        context.workbench.end(&uid, measured);
+        // Nobody listens any more when the controller stops.
+        let _ = context.moved.send(ObjectRef::from_obj(&*run));
+    });
+}
+
+async fn carry_out(
+    run: &AnalysisRun,
+    prepared: &Prepared,
+    task: &Task,
+    context: &Context,
+) -> Measured {
+    let began = context.now();
+    let secrets = read_secrets(run, prepared.secrets(task), context).await;
+    let resolved = match prepared.resolve(task, &secrets) {
+        Ok(resolved) => resolved,
+        Err(reason) => return task.failed(reason, context.now()),
+    };
+    let (reading, metadata) = read(run, task, &resolved.metric.provider, began, context).await;
+    let ended = context.now();
+    resolved.measured(task, reading, metadata, Span { began, ended })
+}
+
+async fn read(
+    run: &AnalysisRun,
+    task: &Task,
+    written: &crate::api::MetricProvider,
+    now: Timestamp,
+    context: &Context,
+) -> (Reading, BTreeMap<String, String>) {
+    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+    let uid = run.uid().unwrap_or_default();
+    let about = metric_providers::Context {
+        run: RunIdentity {
+            namespace: &namespace,
+            name: &name,
+            uid: &uid,
+        },
+        metric: &task.metric,
+        attempt: task.attempt,
+        now,
+        in_flight: task.measurement.as_ref(),
+        settings: &context.sources.settings,
+    };
+    match Provider::new(written, &about) {
+        Err(reason) => (Reading::failed(reason), BTreeMap::new()),
+        Ok(provider) => {
+            let metadata = provider.metadata();
+            (
+                measure(provider, task.action, &context.sources.doors).await,
+                metadata,
+            )
+        }
+    }
+}
+
+/// Reads each Secret once, from the run's namespace.
+async fn read_secrets(
+    run: &AnalysisRun,
+    keys: impl Iterator<Item = &SecretKey>,
+    context: &Context,
+) -> Secrets {
+    let namespace = run.namespace().unwrap_or_default();
+    let mut read: BTreeMap<&str, Result<Option<Secret>, String>> = BTreeMap::new();
+    let mut secrets = Secrets::default();
+    for key in keys {
+        if !read.contains_key(key.name.as_str()) {
+            let secret = context
+                .setup
+                .cluster
+                .get::<Secret>(&namespace, &key.name)
+                .await;
+            read.insert(&key.name, secret.map_err(|error| error.reason().to_owned()));
+        }
+        let value = match &read[key.name.as_str()] {
+            Ok(secret) => value_of(secret.as_ref(), &key.key),
+            Err(reason) => Err(reason.clone()),
+        };
+        secrets.insert(key.clone(), value);
+    }
+    secrets
+}
+
+fn value_of(secret: Option<&Secret>, key: &str) -> Result<Redacted, String> {
+    let data = secret.ok_or("not found")?.data.as_ref();
+    let value = data
+        .and_then(|data| data.get(key))
+        .ok_or("the Secret has no such key")?;
+    let text = std::str::from_utf8(&value.0).map_err(|_| "it is not text")?;
+    Ok(Redacted::new(text))
+}

@@ -1,0 +1,245 @@
+//! A cluster in memory with our kinds in it, and scripted metric sources: where stories take place.
+//!
+//! Under a paused clock nothing here waits on a socket, so an hour passes in a millisecond.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use verdict::apiserver::Server;
+use verdict::clock::Clock;
+use verdict::cluster::{Cluster, Namespaced};
+use verdict::controllers::Doors;
+use verdict::controllers::analysis::Sources;
+use verdict::controllers::{self, Scope, Setup};
+use verdict::http::Http;
+use verdict::metric_providers::Settings;
+use verdict::simulation::{self, Options};
+use verdict::telemetry::{Metrics, Readiness};
+
+/// The namespace of all stories.
+pub(crate) const NAMESPACE: &str = "default";
+
+/// How the controllers' requests are known to the server.
+pub(crate) const PROGRAM: &str = "verdict";
+
+/// What a metric source answers: given the request's path, query and body.
+pub(crate) type Answer = dyn Fn(&str) -> (StatusCode, Value) + Send + Sync;
+
+/// A cluster with its workload controllers.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    /// Path, query and body of each question that metric sources were asked.
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    sources: Router,
+    #[expect(dead_code, reason = "the simulation stops when it is dropped")]
+    stopping: DropGuard,
+}
+
+/// Controllers that run until they are killed or stopped.
+pub(crate) struct Running {
+    task: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+impl Running {
+    /// Ends at once, as when the machine loses power.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    /// Ends orderly.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+impl World {
+    /// A new cluster whose metric sources answer as `answer` says.
+    pub(crate) async fn new(
+        answer: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static,
+    ) -> Self {
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let clock = Clock::starting_at(start);
+        let server = Server::new(clock.clone());
+        let client = server.client();
+        let definitions = Api::<CustomResourceDefinition>::all(client.clone());
+        for definition in verdict::api::crds::all() {
+            definitions
+                .create(&PostParams::default(), &definition)
+                .await
+                .unwrap();
+        }
+        let stop = CancellationToken::new();
+        let options = Options::default();
+        tokio::spawn(simulation::run(
+            client.clone(),
+            clock.clone(),
+            options,
+            stop.clone(),
+        ));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let sources = scripted(Arc::new(answer), Arc::clone(&asked));
+        Self {
+            server,
+            client,
+            clock,
+            asked,
+            sources,
+            stopping: stop.drop_guard(),
+        }
+    }
+
+    /// Starts the controllers.
+    pub(crate) fn start(&self) -> Running {
+        self.start_in(Scope::default())
+    }
+
+    /// Starts controllers that are responsible for `scope`.
+    pub(crate) fn start_in(&self, scope: Scope) -> Running {
+        let cluster = Cluster::new(self.server.client_as(PROGRAM), self.clock.clone());
+        let sources = Sources {
+            doors: Doors {
+                http: Http::in_process(self.sources.clone()),
+                jobs: cluster.clone(),
+            },
+            settings: Settings::default(),
+            concurrency: controllers::analysis::DEFAULT_CONCURRENCY,
+        };
+        let readiness = Readiness::default();
+        let setup = Setup {
+            cluster,
+            scope,
+            metrics: Metrics::new(),
+            readiness,
+        };
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(controllers::run(setup, sources, shutdown.clone()));
+        Running { task, shutdown }
+    }
+
+    pub(crate) fn api<K: Namespaced>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    pub(crate) async fn create<K: Namespaced>(&self, object: Value) -> K {
+        let object: K = serde_json::from_value(object).unwrap();
+        self.api()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn get<K: Namespaced>(&self, name: &str) -> K {
+        self.api().get(name).await.unwrap()
+    }
+
+    pub(crate) async fn list<K: Namespaced>(&self) -> Vec<K> {
+        self.api().list(&ListParams::default()).await.unwrap().items
+    }
+
+    pub(crate) async fn merge<K: Namespaced>(&self, name: &str, patch: Value) -> K {
+        let patch = Patch::Merge(patch);
+        self.api()
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap()
+    }
+
+    /// Waits, at most six virtual hours, until an object is as it should be.
+    pub(crate) async fn until<K: Namespaced>(
+        &self,
+        name: &str,
+        is_so: impl Fn(&K) -> bool + Send,
+    ) -> K {
+        let is_so = |object: Option<&K>| object.is_some_and(&is_so);
+        let wait = await_condition(self.api::<K>(), name, is_so);
+        match tokio::time::timeout(Duration::from_hours(6), wait).await {
+            Ok(object) => object.unwrap().unwrap(),
+            Err(_) => panic!("`{name}` never came to be so: {:#?}", self.get::<K>(name).await),
+        }
+    }
+
+    /// Reasons of the Events about an object, in the order of their first times, each with its
+    /// count.
+    pub(crate) async fn events(&self, name: &str) -> Vec<String> {
+        let mut events: Vec<Event> = self.list().await;
+        events.retain(|event| event.involved_object.name.as_deref() == Some(name));
+        events.sort_by_key(|event| {
+            (
+                event.first_timestamp.as_ref().map(|time| time.0),
+                event.resource_version(),
+            )
+        });
+        events
+            .into_iter()
+            .filter_map(|event| event.reason)
+            .collect()
+    }
+
+    /// Questions so far.
+    pub(crate) fn questions(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    /// Requests of the controllers so far, reads and writes. Watches do not count: each is opened
+    /// anew every few minutes.
+    pub(crate) fn requests(&self) -> u64 {
+        let accesses = self.server.accesses();
+        let ours = accesses
+            .iter()
+            .filter(|(access, _)| access.program == PROGRAM);
+        ours.filter(|(access, _)| access.verb != "watch")
+            .map(|(_, count)| count)
+            .sum()
+    }
+}
+
+pub(crate) async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+/// A router that answers whatever is asked as `answer` says, and remembers the question. A string
+/// is sent as it is, everything else as JSON.
+fn scripted(answer: Arc<Answer>, asked: Arc<Mutex<Vec<String>>>) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let (answer, asked) = (Arc::clone(&answer), Arc::clone(&asked));
+        async move {
+            let uri = request.uri().to_string();
+            let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
+            let question = format!("{uri} {}", String::from_utf8_lossy(&body));
+            asked.lock().unwrap().push(question.clone());
+            let (status, answer) = answer(&question);
+            respond(status, answer)
+        }
+    })
+}
+
+fn respond(status: StatusCode, answer: Value) -> Response {
+    match answer {
+        Value::String(text) => (status, text).into_response(),
+        json => (
+            status,
+            [(header::CONTENT_TYPE, "application/json")],
+            json.to_string(),
+        )
+            .into_response(),
+    }
+}
