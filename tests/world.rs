@@ -173,7 +173,10 @@ impl World {
         let wait = await_condition(self.api::<K>(), name, is_so);
         match tokio::time::timeout(Duration::from_hours(6), wait).await {
             Ok(object) => object.unwrap().unwrap(),
-            Err(_) => panic!("`{name}` never came to be so: {:#?}", self.get::<K>(name).await),
+            Err(late) => panic!(
+                "{late}: `{name}` never came to be so: {:#?}",
+                self.get::<K>(name).await
+            ),
         }
     }
 

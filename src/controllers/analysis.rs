@@ -39,9 +39,6 @@ use work::{Work, Workbench};
 /// Passes at the same time, as Argo's `--analysis-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 30;
 
-/// How long measurements under way may take to end when the controller stops.
-const FAREWELL: Duration = Duration::from_secs(2);
-
 /// The longest wait between tries of a pass that fails.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 
@@ -83,7 +80,8 @@ struct Context {
     moved: mpsc::UnboundedSender<ObjectRef<AnalysisRun>>,
     /// Measurements under way.
     tasks: TaskTracker,
-    shutdown: CancellationToken,
+    /// Ends them.
+    stop: CancellationToken,
 }
 
 impl Context {
@@ -96,14 +94,19 @@ impl Context {
     }
 }
 
-/// Reconciles AnalysisRuns until `shutdown`.
+/// Reconciles AnalysisRuns until `shutdown`. Measurements under way are left then; they are taken
+/// again after the next start.
 pub async fn run(setup: Setup, sources: Sources, shutdown: CancellationToken) {
+    // Whatever ends this function, killed included, ends its tasks.
+    let stop = shutdown.child_token();
+    let _ends_tasks = stop.clone().drop_guard();
+    let tasks = TaskTracker::new();
     let (moved, movements) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         workbench: Workbench::default(),
         moved,
-        tasks: TaskTracker::new(),
-        shutdown: shutdown.clone(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
         setup,
         sources,
     });
@@ -119,24 +122,22 @@ pub async fn run(setup: Setup, sources: Sources, shutdown: CancellationToken) {
         .run(reconcile, back_off, Arc::clone(&context))
         .for_each(|_| std::future::ready(()))
         .await;
-    context.tasks.close();
-    if tokio::time::timeout(FAREWELL, context.tasks.wait())
-        .await
-        .is_err()
-    {
-        info!("measurements under way are left; they are taken again after the next start");
-    }
+    // The controller also ends when its watch does.
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
 }
 
 fn announce_readiness(context: &Context, runs: reflector::Store<AnalysisRun>) {
     const WHAT: &str = "AnalysisRuns";
     let readiness = context.setup.readiness.clone();
     readiness.wait_for(WHAT);
-    context.tasks.spawn(async move {
+    let filled = context.stop.clone().run_until_cancelled_owned(async move {
         if runs.wait_until_ready().await.is_ok() {
             readiness.reached(WHAT);
         }
     });
+    context.tasks.spawn(filled);
 }
 
 /// The runs in scope. One that is gone is forgotten on the way.

@@ -28,6 +28,10 @@ pub struct Setup {
 
 /// Runs all controllers until `shutdown`.
 pub async fn run(setup: Setup, sources: analysis::Sources, shutdown: CancellationToken) {
-    let rollouts = rollout::run(setup.clone(), rollout::DEFAULT_CONCURRENCY, shutdown.clone());
+    let rollouts = rollout::run(
+        setup.clone(),
+        rollout::DEFAULT_CONCURRENCY,
+        shutdown.clone(),
+    );
     tokio::join!(rollouts, analysis::run(setup, sources, shutdown));
 }

@@ -32,7 +32,7 @@ pub(super) fn spawn(
             return;
         };
         let measured = tokio::select! {
-            () = context.shutdown.cancelled() => return,
+            () = context.stop.cancelled() => return,
             measured = carry_out(&run, prepared, &task, &context) => measured,
         };
         context.workbench.end(&uid, measured);
