@@ -12,10 +12,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Rollout, RolloutPhase, RolloutStatus};
-use verdict::apiserver::Server;
+use verdict::apiserver::{Fault, RequestSummary, Server};
 use verdict::clock::Clock;
 use verdict::cluster::{Cluster, Namespaced};
 use verdict::controllers::{self, INSTANCE_ID_LABEL, Scope, Setup};
@@ -537,4 +538,147 @@ async fn a_template_that_comes_late_is_found() {
     );
     world.create::<AnalysisTemplate>(a_template()).await;
     world.until_phase(RolloutPhase::Healthy).await;
+}
+
+/// What a story ends with: everything that must not depend on restarts and failures.
+async fn outcome(world: &World) -> Value {
+    let status = world.status().await;
+    let mut sets: Vec<Value> = (world.list::<ReplicaSet>().await.iter())
+        .map(|set| {
+            json!({
+                "name": set.name_any(),
+                "replicas": set.spec.as_ref().unwrap().replicas,
+                "revision": set.annotations()[labels::REVISION],
+            })
+        })
+        .collect();
+    sets.sort_by_key(Value::to_string);
+    let mut runs: Vec<String> = world
+        .list::<AnalysisRun>()
+        .await
+        .iter()
+        .map(AnalysisRun::name_any)
+        .collect();
+    runs.sort();
+    let conditions: Vec<String> = (status.conditions.iter())
+        .map(|one| format!("{} {:?} {}", one.condition_type, one.status, one.reason))
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    json!({
+        "phase": status.phase, "message": status.message, "step": status.current_step_index,
+        "stable": status.stable_rs, "pods": world.ready_pods().await, "sets": sets, "runs": runs,
+        "conditions": conditions,
+    })
+}
+
+fn is_write(request: &RequestSummary) -> bool {
+    request.user_agent == PROGRAM && ["create", "patch", "update", "delete"].contains(&request.verb)
+}
+
+/// What goes wrong with one write of the controller, counted from 0.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    at: usize,
+    fault: Fault,
+    /// Whether the controller is killed then, and started again.
+    kills: bool,
+}
+
+/// A good release with a pause and an analysis, then a bad one.
+async fn two_releases(trouble: Option<Trouble>) -> (Value, usize) {
+    let world = World::new().await;
+    let writes = Arc::new(AtomicUsize::new(0));
+    let kill = Arc::new(Notify::new());
+    let (count, signal) = (Arc::clone(&writes), Arc::clone(&kill));
+    world.server.set_faults(move |request| {
+        if !is_write(request) {
+            return Fault::None;
+        }
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let Some(trouble) = trouble.filter(|trouble| trouble.at == number) else {
+            return Fault::None;
+        };
+        if trouble.kills {
+            signal.notify_one();
+        }
+        trouble.fault
+    });
+    let mut running = world.start();
+    let story = async {
+        world.create::<AnalysisTemplate>(a_template()).await;
+        let steps = json!([{ "setWeight": 20 }, { "pause": { "duration": 60 } },
+            { "analysis": an_analysis() }]);
+        let mut rollout = a_rollout(json!({ "steps": steps }));
+        rollout["spec"]["replicas"] = json!(3);
+        world.create::<Rollout>(rollout).await;
+        world.until_phase(RolloutPhase::Healthy).await;
+        for (image, verdict, phase) in [
+            ("web:2", "Successful", RolloutPhase::Healthy),
+            ("web:3", "Failed", RolloutPhase::Degraded),
+        ] {
+            world.release(image).await;
+            let status = world
+                .until(|status| status.current_step_index == Some(2))
+                .await;
+            let revision = image.trim_start_matches("web:");
+            let name = format!("web-{}-{revision}-2", status.current_pod_hash);
+            world.judge(&name, verdict, "").await;
+            world.until(|status| status.phase == Some(phase)).await;
+        }
+        seconds(120).await;
+    };
+    let mut story = std::pin::pin!(story);
+    loop {
+        tokio::select! {
+            () = &mut story => break,
+            () = kill.notified() => {
+                drop(running);
+                seconds(5).await;
+                running = world.start();
+            }
+        }
+    }
+    (outcome(&world).await, writes.load(Ordering::Relaxed))
+}
+
+/// Tells the story with trouble at every `step`th write, each kind of trouble in turn.
+async fn ends_alike_whatever_fails(step: usize, kills: bool, faults: &[Fault]) {
+    let (expected, writes) = two_releases(None).await;
+    assert_eq!(expected["phase"], "Degraded");
+    assert!((30..200).contains(&writes), "{writes} writes");
+    for (at, fault) in (0..writes).step_by(step).zip(faults.iter().cycle()) {
+        let trouble = Trouble {
+            at,
+            fault: *fault,
+            kills,
+        };
+        assert_eq!(two_releases(Some(trouble)).await.0, expected, "{trouble:?}");
+    }
+}
+
+/// Before and after the server has carried a write out.
+const BEFORE_AND_AFTER: [Fault; 2] = [Fault::Status(503), Fault::AppliedThenSilence];
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_some_writes_it_ends_alike() {
+    ends_alike_whatever_fails(5, true, &BEFORE_AND_AFTER).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "takes a minute: run with --ignored after a change of the controller"]
+async fn killed_at_any_write_it_ends_alike() {
+    for fault in BEFORE_AND_AFTER {
+        ends_alike_whatever_fails(1, true, &[fault]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_requests_only_delay() {
+    let faults = [
+        Fault::Status(409),
+        Fault::Status(500),
+        Fault::AppliedThenStatus(504),
+    ];
+    ends_alike_whatever_fails(4, false, &faults).await;
 }
