@@ -26,6 +26,9 @@ pub mod rollout;
 /// What a verdict does to the object that an AnalysisRun's gate names.
 pub mod gate;
 
+/// A Rollout and all it owns, as people see it.
+pub mod view;
+
 // ── What is done: the only code that waits ─────────────────────────────────────────────────────
 
 /// The time of day.
