@@ -71,9 +71,12 @@ impl Script {
     }
 }
 
-const KNOWN: [&str; 7] = [
+/// Those of this script, and `latency` and `error-rate`, which the workload reads.
+const KNOWN: [&str; 9] = [
+    "error-rate",
     "exit-code",
     "image-pull-error",
+    "latency",
     "never-ready",
     "ready-after",
     "runs-for",
