@@ -6,6 +6,7 @@ mod api;
 mod apiserver;
 mod apiserver_clients;
 mod conditions;
+mod demo;
 mod eval;
 mod jobs;
 mod layers;

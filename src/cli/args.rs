@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use super::cluster::{self, ClusterArgs};
 use super::controller::{self, ControllerArgs};
 use super::crds::{self, CrdsArgs};
+use super::demo::{self, DemoArgs};
 use super::eval::{self, EvalArgs};
 use super::{Exit, Output};
 
@@ -22,6 +23,7 @@ enum Command {
     Controller(ControllerArgs),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
     Crds(CrdsArgs),
+    Demo(DemoArgs),
     Eval(EvalArgs),
 }
 
@@ -31,6 +33,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> Exit {
         Command::Cluster(args) => cluster::run(args, output),
         Command::Controller(args) => controller::run(args, output),
         Command::Crds(args) => crds::run(args, output),
+        Command::Demo(args) => demo::run(args, output),
         Command::Eval(args) => eval::run(args, output),
     }
 }

@@ -4,8 +4,10 @@ mod args;
 mod cluster;
 mod controller;
 mod crds;
+mod demo;
 mod eval;
 mod print;
+mod serving;
 
 use std::future::Future;
 use std::process::ExitCode;

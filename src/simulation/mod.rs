@@ -35,6 +35,7 @@
 //! condition.
 
 mod change;
+pub mod demo;
 mod deployment;
 mod endpoints;
 mod garbage;

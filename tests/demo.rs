@@ -1,0 +1,103 @@
+//! `verdict demo`, as people start it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use regex::Regex;
+
+use crate::tools::tool;
+
+fn demo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_verdict"));
+    command
+        .arg("demo")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// Runs the demo to its end and expects these lines, in this order, among those that it writes.
+fn tells(arguments: &[&str], expected: &[&str]) {
+    let output = demo(arguments).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    let all = format!("{said}\n{complaints}");
+    assert_eq!(output.status.code(), Some(0), "{all}");
+    let mut lines = said.lines();
+    for pattern in expected {
+        let regex = Regex::new(pattern).unwrap();
+        assert!(
+            lines.any(|line| regex.is_match(line)),
+            "no line `{pattern}` in its place:\n{all}"
+        );
+    }
+    assert!(
+        !said.contains('\u{1b}'),
+        "colours where no terminal is:\n{all}"
+    );
+}
+
+#[test]
+fn without_prometheus_the_good_release_is_promoted_and_the_bad_one_aborted() {
+    let expected = [
+        "No Prometheus",
+        "release +v1 is deployed",
+        "rollout +Healthy",
+        "release +v2 is released",
+        "step +1/5 +setWeight: 20",
+        "pods +canary 1 of 1 ready, stable 4 of 4 ready: 20 %",
+        "measured +ratio = 1, wanted result >= 0.95: passed",
+        "verdict +Successful",
+        "rollout +Healthy",
+        "release +v3 is released",
+        r"measured +ratio = 0\.\d+, wanted result >= 0.95: failed",
+        "verdict +Failed: .*failed \\(2\\) > failureLimit \\(1\\)",
+        "rollout +Degraded: RolloutAborted: .*revision 3",
+        "v2 +promoted after",
+        "v3 +aborted after .*ratio",
+        "users +never fewer than 5 ready pods",
+    ];
+    tells(&["--once", "--prometheus", "none"], &expected);
+}
+
+#[test]
+fn a_real_prometheus_measures_the_same() {
+    if tool("prometheus").is_none() {
+        return;
+    }
+    let expected = [
+        "A real Prometheus",
+        "release +v2 is released",
+        r"measured +success-rate = \[1\], wanted result\[0\] >= 0.95: passed",
+        r"measured +p99-latency-seconds = \[0\.\d+\], wanted result\[0\] <= 0.5: passed",
+        "release +v3 is released",
+        r"measured +success-rate = \[0\.\d+\], wanted result\[0\] >= 0.95: failed",
+        "verdict +Failed: .*success-rate",
+        "v2 +promoted after",
+        "v3 +aborted after .*success-rate",
+    ];
+    tells(&["--once"], &expected);
+}
+
+#[test]
+fn an_interrupt_ends_it_at_any_time() {
+    let kubeconfig = std::env::temp_dir().join(format!("verdict-demo-{}", std::process::id()));
+    let path = kubeconfig.to_str().unwrap();
+    let arguments = ["--prometheus", "none", "--kubeconfig", path];
+    let mut child = demo(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let started = lines.any(|line| line.unwrap().contains("v1 is deployed"));
+    assert!(started, "it ended before it had begun");
+    assert!(kubeconfig.exists());
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert!(!kubeconfig.exists(), "it left its kubeconfig behind");
+}
