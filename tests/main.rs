@@ -10,6 +10,7 @@ mod demo;
 mod eval;
 mod jobs;
 mod layers;
+mod prometheus_verdict;
 mod rollouts;
 mod simulation;
 mod tools;
