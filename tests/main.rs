@@ -11,6 +11,7 @@ mod eval;
 mod jobs;
 mod layers;
 mod prometheus_verdict;
+mod readme;
 mod rollouts;
 mod simulation;
 mod tools;
