@@ -108,6 +108,26 @@ async fn a_good_source_makes_a_run_successful_over_two_hours() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_controllers_are_ready_when_their_caches_are_filled() {
+    let world = World::new(|_| ok(1.0)).await;
+    let running = world.start();
+    seconds(1).await;
+    assert_eq!(running.readiness.missing(), Vec::<String>::new());
+    running.stop().await;
+    world.server.set_faults(|request| {
+        let is_ours = request.user_agent == PROGRAM && request.resource == "replicasets";
+        if is_ours {
+            Fault::Status(503)
+        } else {
+            Fault::None
+        }
+    });
+    let running = world.start();
+    seconds(1).await;
+    assert_eq!(running.readiness.missing(), ["ReplicaSet"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bad_source_fails_a_run_with_the_number_and_the_limit() {
     let world = World::new(|_| ok(vector(&["0.5"]))).await;
     let _running = world.start();

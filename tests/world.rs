@@ -53,6 +53,8 @@ pub(crate) struct World {
 
 /// Controllers that run until they are killed or stopped.
 pub(crate) struct Running {
+    /// What the controllers still wait for.
+    pub(crate) readiness: Readiness,
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
@@ -128,11 +130,15 @@ impl World {
             cluster,
             scope,
             metrics: Metrics::new(),
-            readiness,
+            readiness: readiness.clone(),
         };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(controllers::run(setup, sources, shutdown.clone()));
-        Running { task, shutdown }
+        Running {
+            readiness,
+            task,
+            shutdown,
+        }
     }
 
     pub(crate) fn api<K: Namespaced>(&self) -> Api<K> {

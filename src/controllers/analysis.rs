@@ -111,7 +111,6 @@ pub async fn run(setup: Setup, sources: Sources, shutdown: CancellationToken) {
         sources,
     });
     let (runs, writer) = reflector::store::<AnalysisRun>();
-    announce_readiness(&context, runs.clone());
     series::register(&context.setup.metrics, runs.clone());
     let config = Config::default().concurrency(context.sources.concurrency);
     Controller::for_stream(run_stream(&context).reflect(writer).applied_objects(), runs)
@@ -128,18 +127,6 @@ pub async fn run(setup: Setup, sources: Sources, shutdown: CancellationToken) {
     tasks.wait().await;
 }
 
-fn announce_readiness(context: &Context, runs: reflector::Store<AnalysisRun>) {
-    const WHAT: &str = "AnalysisRuns";
-    let readiness = context.setup.readiness.clone();
-    readiness.wait_for(WHAT);
-    let filled = context.stop.clone().run_until_cancelled_owned(async move {
-        if runs.wait_until_ready().await.is_ok() {
-            readiness.reached(WHAT);
-        }
-    });
-    context.tasks.spawn(filled);
-}
-
 /// The runs in scope. One that is gone is forgotten on the way.
 fn run_stream(
     context: &Arc<Context>,
@@ -147,7 +134,7 @@ fn run_stream(
     let scope = &context.setup.scope;
     let context = Arc::clone(context);
     let api = scope.api::<AnalysisRun>(context.cluster().client());
-    watch(api, &scope.selector()).inspect(move |event| {
+    watch(api, &scope.selector(), &context.setup.readiness).inspect(move |event| {
         if let Ok(WatchEvent::Delete(run)) = event {
             forget(&context, run);
         }
@@ -194,7 +181,7 @@ fn job_stream(
         instance_id: None,
     };
     let api = scope.api::<Job>(context.sources.doors.jobs.client());
-    watch(api, JobOwner::SELECTOR)
+    watch(api, JobOwner::SELECTOR, &context.setup.readiness)
         .modify(|job| job.spec = None)
         .applied_objects()
 }
@@ -211,7 +198,7 @@ fn notice_job(
 }
 
 /// One pass over one run, counted. May be made at any time and any number of times.
-#[instrument(skip_all, fields(phase = field::Empty))]
+#[instrument(skip_all, fields(namespace = run.namespace(), name = run.name_any(), phase = field::Empty))]
 async fn reconcile(run: Arc<AnalysisRun>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
     let passed = pass(&run, &context).await;

@@ -107,13 +107,13 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let (rollouts, writer) = reflector::store::<Rollout>();
     let tasks = TaskTracker::new();
     watch_children(&context, &tasks, &stop);
-    announce_readiness(&context, rollouts.clone(), &tasks, &stop);
     series::register(&context.setup.metrics, rollouts.clone());
     let scope = &context.setup.scope;
     let forgetting = Arc::clone(&context);
     let events = watch(
         scope.api::<Rollout>(context.cluster().client()),
         &scope.selector(),
+        &context.setup.readiness,
     )
     .inspect(move |event| {
         if let Ok(WatchEvent::Delete(rollout)) = event {
@@ -137,8 +137,14 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     let replica_sets = watch(
         scope.api::<ReplicaSet>(client.clone()),
         labels::POD_TEMPLATE_HASH,
+        &context.setup.readiness,
     );
-    let runs = watch(scope.api::<AnalysisRun>(client), &scope.selector()).map(|event| {
+    let runs = watch(
+        scope.api::<AnalysisRun>(client),
+        &scope.selector(),
+        &context.setup.readiness,
+    )
+    .map(|event| {
         // Measurements are many and decide nothing here.
         event.map(|event| {
             event.modify(|run| {
@@ -152,28 +158,6 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     tasks.spawn(async move { keeper.replica_sets.keep(replica_sets, until).await });
     let (keeper, until) = (Arc::clone(context), shutdown.clone());
     tasks.spawn(async move { keeper.analysis_runs.keep(runs, until).await });
-}
-
-fn announce_readiness(
-    context: &Arc<Context>,
-    rollouts: reflector::Store<Rollout>,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
-) {
-    const WHAT: &str = "Rollouts";
-    context.setup.readiness.wait_for(WHAT);
-    let (context, shutdown) = (Arc::clone(context), shutdown.clone());
-    tasks.spawn(async move {
-        let filled = async {
-            context.replica_sets.ready().await;
-            context.analysis_runs.ready().await;
-            rollouts.wait_until_ready().await
-        };
-        tokio::select! {
-            filled = filled => if filled.is_ok() { context.setup.readiness.reached(WHAT) },
-            () = shutdown.cancelled() => {}
-        }
-    });
 }
 
 fn forget(context: &Context, rollout: &Rollout) {

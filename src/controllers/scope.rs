@@ -9,6 +9,8 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
+use crate::telemetry::Readiness;
+
 /// The label by which several controllers share a cluster.
 pub const INSTANCE_ID_LABEL: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 
@@ -54,10 +56,13 @@ impl Scope {
 /// Watches the objects that `selector` picks, without what no decision needs (`managedFields`).
 ///
 /// A lost watch is taken up again, with growing pauses while the API server cannot be reached. That
-/// is said once, and again when it is back; the stream itself has no errors.
+/// is said once, and again when it is back; the stream itself has no errors. `readiness` waits for
+/// the first list. (A `reflector::Store` could be asked, too, but wakes only one of those who wait
+/// for it, and a `Controller` is one.)
 pub fn watch<K>(
     api: Api<K>,
     selector: &str,
+    readiness: &Readiness,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -65,6 +70,8 @@ where
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     let mut lost = false;
+    readiness.wait_for(&kind);
+    let mut listing = Some(readiness.clone());
     watcher(api, watcher::Config::default().labels(selector))
         .default_backoff()
         .filter_map(move |event| {
@@ -72,6 +79,11 @@ where
                 Ok(event) => {
                     if std::mem::take(&mut lost) {
                         info!(kind, "watching again");
+                    }
+                    if matches!(event, watcher::Event::InitDone)
+                        && let Some(readiness) = listing.take()
+                    {
+                        readiness.reached(&kind);
                     }
                     Some(Ok(
                         event.modify(|object| object.managed_fields_mut().clear())

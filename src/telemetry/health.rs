@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -13,27 +13,32 @@ use super::Metrics;
 /// What has to be there before the controller is of use. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
-    waiting: Arc<Mutex<BTreeSet<&'static str>>>,
+    /// How often each thing is waited for.
+    waiting: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl Readiness {
-    /// From now on `what` is waited for.
-    pub fn wait_for(&self, what: &'static str) {
-        self.lock().insert(what);
+    /// From now on `what` is waited for, once more.
+    pub fn wait_for(&self, what: &str) {
+        *self.lock().entry(what.to_owned()).or_default() += 1;
     }
 
-    /// `what` is there.
-    pub fn reached(&self, what: &'static str) {
-        self.lock().remove(what);
+    /// `what` is there, once.
+    pub fn reached(&self, what: &str) {
+        let mut waiting = self.lock();
+        match waiting.get_mut(what) {
+            Some(times) if *times > 1 => *times -= 1,
+            _ => drop(waiting.remove(what)),
+        }
     }
 
     /// What is still waited for, in alphabetical order.
     #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
-        self.lock().iter().copied().collect()
+    pub fn missing(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<&'static str>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,14 +97,17 @@ mod tests {
     #[tokio::test]
     async fn it_is_ready_when_nothing_is_waited_for() {
         let readiness = Readiness::default();
-        readiness.wait_for("analysis runs");
+        readiness.wait_for("AnalysisRun");
+        readiness.wait_for("AnalysisRun");
         let router = health_router(readiness.clone());
         assert_eq!(
             status(router.clone(), "/readyz").await,
             StatusCode::SERVICE_UNAVAILABLE
         );
         assert_eq!(status(router.clone(), "/healthz").await, StatusCode::OK);
-        readiness.reached("analysis runs");
+        readiness.reached("AnalysisRun");
+        assert_eq!(readiness.missing(), ["AnalysisRun"]);
+        readiness.reached("AnalysisRun");
         assert_eq!(status(router, "/readyz").await, StatusCode::OK);
     }
 }

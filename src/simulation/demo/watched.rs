@@ -15,6 +15,7 @@ use super::World;
 use super::objects::{NAME, NAMESPACE};
 use crate::api::{AnalysisRun, Rollout};
 use crate::controllers::watch;
+use crate::telemetry::Readiness;
 use crate::view::RolloutView;
 
 /// The Rollout and what it owns.
@@ -73,5 +74,11 @@ where
 {
     let (store, writer) = reflector::store();
     let api = Api::<K>::namespaced(world.cluster.client(), NAMESPACE);
-    (store, watch(api, "").reflect(writer).map(|_| ()).boxed())
+    (
+        store,
+        watch(api, "", &Readiness::default())
+            .reflect(writer)
+            .map(|_| ())
+            .boxed(),
+    )
 }
