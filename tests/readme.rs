@@ -11,7 +11,7 @@ use verdict::cli::Args;
 const README: &str = include_str!("../README.md");
 
 /// How the README calls the program.
-const CALLS: [&str; 2] = ["verdict ", "cargo run --release -- "];
+const CALLS: [&str; 2] = ["verdict ", "cargo run -- "];
 
 /// A command and what it writes, as the README shows them.
 struct Shown {
