@@ -10,6 +10,7 @@ mod demo;
 mod eval;
 mod jobs;
 mod layers;
+mod processes;
 mod prometheus_verdict;
 mod readme;
 mod rollouts;
