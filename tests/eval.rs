@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-/// A terminal session: each command, what it said, how it ended.
-fn session(commands: &[&[&str]]) -> String {
+/// A terminal transcript: each command, what it said, how it ended.
+fn transcript(commands: &[&[&str]]) -> String {
     let mut log = String::new();
     for arguments in commands {
         let output = Command::new(env!("CARGO_BIN_EXE_verdict"))
@@ -25,7 +25,7 @@ fn session(commands: &[&[&str]]) -> String {
 
 #[test]
 fn a_condition_answers_true_or_false() {
-    insta::assert_snapshot!(session(&[
+    insta::assert_snapshot!(transcript(&[
         &[
             "--kind",
             "floats",
@@ -52,7 +52,7 @@ fn a_condition_answers_true_or_false() {
 
 #[test]
 fn an_error_points_at_its_place() {
-    insta::assert_snapshot!(session(&[
+    insta::assert_snapshot!(transcript(&[
         &[
             "--kind",
             "floats",
@@ -77,7 +77,7 @@ fn an_error_points_at_its_place() {
 
 #[test]
 fn a_result_that_cannot_be_read_is_said_plainly() {
-    insta::assert_snapshot!(session(&[
+    insta::assert_snapshot!(transcript(&[
         &["--result", "{", "true"],
         &["--kind", "float", "--result", "[1]", "true"],
         &["--kind", "float", "--result", r#""high""#, "true"],
@@ -88,5 +88,5 @@ fn a_result_that_cannot_be_read_is_said_plainly() {
 
 #[test]
 fn the_help_explains_itself() {
-    insta::assert_snapshot!(session(&[&["--help"]]));
+    insta::assert_snapshot!(transcript(&[&["--help"]]));
 }
