@@ -9,19 +9,12 @@ use serde_json::Value;
 
 use super::decide::{Change, Pass, Target};
 use super::labels;
-use super::plan::{self, Step};
-use crate::analysis::{Problem, Wanted, field, merge};
+use super::plan::{Step, Use};
+use crate::analysis::{Problem, Wanted, endless, field, merge};
 use crate::api::{
     AnalysisRun, AnalysisRunSlot, AnalysisRunSpec, Argument, PauseReason, Phase, PodTemplateHash,
     RolloutAnalysis, RolloutArgument,
 };
-
-/// What a Rollout uses an AnalysisRun for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
-    Background,
-    Step(i32),
-}
 
 impl Use {
     /// The value of the label `rollout-type`.
@@ -185,11 +178,7 @@ impl Pass<'_> {
         if !self.is_looked_up(analysis) {
             return None;
         }
-        let field = match usage {
-            Use::Background => plan::background_field(),
-            Use::Step(index) => plan::step_field(usize::try_from(index).unwrap_or_default()),
-        };
-        let spec = match run_spec(self, &field, analysis) {
+        let spec = match run_spec(self, usage, analysis) {
             Ok(spec) => spec,
             Err(problems) => {
                 self.problems.extend(problems);
@@ -371,18 +360,29 @@ fn is_reusable(run: &AnalysisRun, wanted: &AnalysisRunSpec) -> bool {
 /// The spec of the run that an analysis asks for. All templates must have been looked up.
 pub(super) fn run_spec(
     pass: &Pass<'_>,
-    field: &str,
+    usage: Use,
     analysis: &RolloutAnalysis,
 ) -> Result<AnalysisRunSpec, Vec<Problem>> {
-    let args = arguments(pass, field, &analysis.args)?;
+    let field = usage.field();
+    let args = arguments(pass, &field, &analysis.args)?;
     let wanted = Wanted {
-        field,
+        field: &field,
         templates: &analysis.templates,
         args: &args,
         dry_run: &analysis.dry_run,
         measurement_retention: &analysis.measurement_retention,
     };
-    merge(&wanted, &pass.observed.templates).map(|merged| merged.spec)
+    let spec = merge(&wanted, &pass.observed.templates)?.spec;
+    // A step ends with its run; the background is stopped when the update ends.
+    let problems = match usage {
+        Use::Step(_) => endless(&spec, &field),
+        Use::Background => Vec::new(),
+    };
+    if problems.is_empty() {
+        Ok(spec)
+    } else {
+        Err(problems)
+    }
 }
 
 fn arguments(

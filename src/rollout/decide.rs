@@ -284,9 +284,9 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let mut problems = Vec::new();
-        for (field, analysis) in self.plan.analyses() {
+        for (usage, analysis) in self.plan.analyses() {
             if self.is_looked_up(analysis) {
-                let found = analyses::run_spec(self, &field, analysis);
+                let found = analyses::run_spec(self, usage, analysis);
                 problems.extend(found.err().unwrap_or_default());
             }
         }

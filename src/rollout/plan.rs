@@ -107,33 +107,35 @@ impl<'a> Plan<'a> {
         weights.into_iter().next().unwrap_or(0)
     }
 
-    /// Every analysis that the spec names, with the field that names its templates.
-    pub(super) fn analyses(&self) -> Vec<(String, &'a RolloutAnalysis)> {
-        let steps = self
-            .steps
-            .iter()
-            .enumerate()
+    /// Every analysis that the spec names, with what it is used for.
+    pub(super) fn analyses(&self) -> Vec<(Use, &'a RolloutAnalysis)> {
+        let steps = (0..)
+            .zip(&self.steps)
             .filter_map(|(index, step)| match step {
-                Step::Analysis(analysis) => Some((step_field(index), *analysis)),
+                Step::Analysis(analysis) => Some((Use::Step(index), *analysis)),
                 Step::SetWeight(_) | Step::Pause(_) => None,
             });
-        steps
-            .chain(
-                self.background
-                    .map(|analysis| (background_field(), analysis)),
-            )
-            .collect()
+        let background = self.background.map(|analysis| (Use::Background, analysis));
+        steps.chain(background).collect()
     }
 }
 
-/// Where the templates of a step's analysis are named.
-pub(super) fn step_field(index: usize) -> String {
-    format!("{CANARY}.steps[{index}].analysis.templates")
+/// What a Rollout uses an AnalysisRun for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Background,
+    /// The step of this index.
+    Step(i32),
 }
 
-/// Where the templates of the background analysis are named.
-pub(super) fn background_field() -> String {
-    format!("{CANARY}.analysis.templates")
+impl Use {
+    /// Where its templates are named.
+    pub(super) fn field(self) -> String {
+        match self {
+            Self::Background => format!("{CANARY}.analysis.templates"),
+            Self::Step(index) => format!("{CANARY}.steps[{index}].analysis.templates"),
+        }
+    }
 }
 
 fn unsupported(field: impl Into<String>, what: &str) -> Problem {

@@ -886,6 +886,41 @@ fn a_missing_template_stops_an_update_before_it_begins() {
 }
 
 #[test]
+fn a_step_does_not_wait_for_what_never_ends() {
+    let analysis = json!({"templates": [{"templateName": "up"}]});
+    let mut world = World::running(json!({})).with_template("up");
+    world.known[0].1.metrics[0].interval = serde_json::from_value(json!("1m")).unwrap();
+    let cases = [
+        (
+            steps(json!([{"setWeight": 20}, {"analysis": analysis}])),
+            true,
+        ),
+        (
+            json!({"steps": [{"setWeight": 20}, {"pause": {}}], "analysis": analysis}),
+            false,
+        ),
+    ];
+    for (canary, is_refused) in cases {
+        world.change_spec(|spec| {
+            spec.strategy.canary = Some(Box::new(serde_json::from_value(canary).unwrap()));
+        });
+        world.release("web:2");
+        world.settle();
+        let message = "The Rollout \"web\" is invalid: \
+            spec.strategy.canary.steps[1].analysis.templates: Invalid value: \"up\": the metric runs \
+            indefinitely: set count, or consecutiveSuccessLimit";
+        let expected = if is_refused {
+            format!("Degraded InvalidSpec: {message}")
+        } else {
+            "Paused CanaryPauseStep".to_owned()
+        };
+        assert_eq!(world.summary(), expected);
+        assert_eq!(world.runs.len(), usize::from(!is_refused));
+    }
+    assert_eq!(world.pods(), pods(&[("web:1", 8), ("web:2", 2)]));
+}
+
+#[test]
 fn everything_that_is_wrong_is_reported_at_once() {
     let mut world = World::new(json!({"maxSurge": 0, "maxUnavailable": "0%", "steps": [
         {"setWeight": 120}, {"pause": {"duration": "soon"}}, {}, {"setCanaryScale": {"weight": 1}},
