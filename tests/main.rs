@@ -13,6 +13,7 @@ mod layers;
 mod processes;
 mod prometheus_verdict;
 mod readme;
+mod releases;
 mod rollouts;
 mod simulation;
 mod tools;

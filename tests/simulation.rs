@@ -1,13 +1,10 @@
 //! The simulated rest of a cluster against the embedded API server, under a paused clock.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Pod, Service};
@@ -16,113 +13,14 @@ use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
     PostParams, PropagationPolicy,
 };
-use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use verdict::apiserver::{Fault, Server};
-use verdict::clock::Clock;
-use verdict::simulation::{self, Options};
+use verdict::apiserver::Fault;
 
-trait Kind:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-{
-}
-
-impl<K> Kind for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-{
-}
-
-fn simulate(server: &Server, clock: &Clock) -> DropGuard {
-    let stop = CancellationToken::new();
-    let client = server.client_as("simulation");
-    tokio::spawn(simulation::run(
-        client,
-        clock.clone(),
-        Options::default(),
-        stop.clone(),
-    ));
-    stop.drop_guard()
-}
-
-/// A cluster with its workload controllers, in the namespace `default`.
-struct World {
-    server: Server,
-    client: Client,
-    clock: Clock,
-    stop: DropGuard,
-}
+use crate::world::{World, seconds};
 
 impl World {
-    fn new() -> Self {
-        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let clock = Clock::starting_at(start);
-        let server = Server::new(clock.clone());
-        let stop = simulate(&server, &clock);
-        Self {
-            client: server.client(),
-            server,
-            clock,
-            stop,
-        }
-    }
-
-    /// Stops the simulation and starts another that knows nothing.
-    fn restart(&mut self) {
-        self.stop = simulate(&self.server, &self.clock);
-    }
-
-    fn api<K: Kind>(&self) -> Api<K> {
-        Api::namespaced(self.client.clone(), "default")
-    }
-
-    async fn create<K: Kind>(&self, object: Value) -> K {
-        let object = serde_json::from_value(object).unwrap();
-        self.api()
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap()
-    }
-
-    async fn get<K: Kind>(&self, name: &str) -> K {
-        self.api().get(name).await.unwrap()
-    }
-
-    async fn list<K: Kind>(&self) -> Vec<K> {
-        self.api().list(&ListParams::default()).await.unwrap().items
-    }
-
-    async fn merge<K: Kind>(&self, name: &str, patch: Value) -> K {
-        let patch = Patch::Merge(patch);
-        self.api()
-            .patch(name, &PatchParams::default(), &patch)
-            .await
-            .unwrap()
-    }
-
-    async fn delete<K: Kind>(&self, name: &str, policy: PropagationPolicy) {
-        let params = DeleteParams {
-            propagation_policy: Some(policy),
-            ..DeleteParams::default()
-        };
-        self.api::<K>().delete(name, &params).await.unwrap();
-    }
-
-    async fn names<K: Kind>(&self) -> Vec<String> {
-        self.list::<K>().await.iter().map(K::name_any).collect()
-    }
-
     /// Images of the pods that run, each with how many.
     async fn images(&self) -> BTreeMap<String, usize> {
         let mut images = BTreeMap::new();
@@ -132,10 +30,6 @@ impl World {
         }
         images
     }
-}
-
-async fn seconds(seconds: u64) {
-    sleep(Duration::from_secs(seconds)).await;
 }
 
 fn template(image: &str, annotations: &[(&str, &str)]) -> Value {
@@ -181,7 +75,7 @@ fn images(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_set_brings_its_pods_and_takes_them_away() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let template = template("web:1", &[("ready-after", "5s")]);
     world
         .create::<ReplicaSet>(workload("ReplicaSet", 3, &template))
@@ -217,7 +111,7 @@ async fn a_replica_set_brings_its_pods_and_takes_them_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_is_not_ready_is_not_available_and_not_in_endpoints() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let service = json!({
         "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
@@ -255,7 +149,7 @@ async fn a_pod_that_is_not_ready_is_not_available_and_not_in_endpoints() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_rolls_forward_and_back() {
-    let world = World::new();
+    let world = World::without_sources().await;
     world
         .create::<Deployment>(workload("Deployment", 4, &template("web:1", &[])))
         .await;
@@ -313,7 +207,7 @@ async fn a_deployment_rolls_forward_and_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_version_stops_a_deployment_and_is_reported_in_time() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let mut deployment = workload("Deployment", 4, &template("web:1", &[]));
     deployment["spec"]["progressDeadlineSeconds"] = json!(60);
     world.create::<Deployment>(deployment).await;
@@ -339,7 +233,7 @@ async fn a_bad_version_stops_a_deployment_and_is_reported_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn recreate_never_runs_two_versions_at_once() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let slow = [("stops-after", "5s")];
     let mut deployment = workload("Deployment", 3, &template("web:1", &slow));
     deployment["spec"]["strategy"] = json!({"type": "Recreate"});
@@ -356,7 +250,7 @@ async fn recreate_never_runs_two_versions_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_deployment_waits_and_goes_on() {
-    let world = World::new();
+    let world = World::without_sources().await;
     world
         .create::<Deployment>(workload("Deployment", 2, &template("web:1", &[])))
         .await;
@@ -387,7 +281,7 @@ fn job(name: &str, spec: &Value, annotations: &[(&str, &str)]) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_succeeds() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let spec = json!({"completions": 3, "parallelism": 2});
     world
         .create::<Job>(job("j", &spec, &[("runs-for", "10s")]))
@@ -413,7 +307,7 @@ async fn a_job_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_job_tries_again_up_to_its_limit() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let failing = [
         ("exit-code", "1"),
         ("ready-after", "0s"),
@@ -440,7 +334,7 @@ async fn a_failing_job_tries_again_up_to_its_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_is_stopped_at_its_deadline_and_removed_after_its_time() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let spec = json!({"activeDeadlineSeconds": 30, "ttlSecondsAfterFinished": 60});
     world
         .create::<Job>(job("j", &spec, &[("runs-for", "1h")]))
@@ -476,7 +370,7 @@ async fn dependents_go_as_the_deletion_says() {
         (PropagationPolicy::Orphan, &["child", "grandchild"]),
     ];
     for (policy, left) in cases {
-        let world = World::new();
+        let world = World::without_sources().await;
         let owner = world.create::<ConfigMap>(config_map("owner", None)).await;
         let child = world
             .create::<ConfigMap>(config_map("child", Some(&owner)))
@@ -497,7 +391,7 @@ async fn dependents_go_as_the_deletion_says() {
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_never_was_leaves_nothing_behind() {
-    let world = World::new();
+    let world = World::without_sources().await;
     seconds(1).await;
     let mut gone = world.create::<ConfigMap>(config_map("real", None)).await;
     world
@@ -528,7 +422,7 @@ fn widgets() -> CustomResourceDefinition {
 
 #[tokio::test(start_paused = true)]
 async fn custom_resources_own_and_are_owned() {
-    let world = World::new();
+    let world = World::without_sources().await;
     seconds(1).await;
     let crds = Api::<CustomResourceDefinition>::all(world.client.clone());
     crds.create(&PostParams::default(), &widgets())
@@ -555,7 +449,7 @@ async fn custom_resources_own_and_are_owned() {
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_goes_with_its_content() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let namespaces = Api::<Namespace>::all(world.client.clone());
     let made = json!({"metadata": {"name": "shop"}});
     let made = serde_json::from_value(made).unwrap();
@@ -595,7 +489,7 @@ async fn a_namespace_goes_with_its_content() {
 
 #[tokio::test(start_paused = true)]
 async fn at_rest_nothing_is_asked() {
-    let world = World::new();
+    let world = World::without_sources().await;
     world
         .create::<Deployment>(workload("Deployment", 5, &template("web:1", &[])))
         .await;
@@ -612,7 +506,7 @@ async fn at_rest_nothing_is_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn cut_watches_and_lost_history_are_caught_up() {
-    let world = World::new();
+    let world = World::without_sources().await;
     world
         .create::<Deployment>(workload("Deployment", 3, &template("web:1", &[])))
         .await;
@@ -628,7 +522,7 @@ async fn cut_watches_and_lost_history_are_caught_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_in_the_middle_of_an_update_goes_on() {
-    let mut world = World::new();
+    let mut world = World::without_sources().await;
     world
         .create::<Deployment>(workload("Deployment", 6, &template("web:1", &[])))
         .await;
@@ -637,7 +531,7 @@ async fn a_restart_in_the_middle_of_an_update_goes_on() {
     world.merge::<Deployment>("web", second).await;
     seconds(7).await;
     assert_eq!(world.images().await.len(), 2);
-    world.restart();
+    world.restart_simulation();
     seconds(60).await;
     assert_eq!(world.images().await, images(&[("web:2", 6)]));
     assert_eq!(world.list::<ReplicaSet>().await.len(), 2);
@@ -645,7 +539,7 @@ async fn a_restart_in_the_middle_of_an_update_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_and_lost_answers_change_nothing_in_the_end() {
-    let world = World::new();
+    let world = World::without_sources().await;
     let count = Arc::new(AtomicUsize::new(0));
     let asked = Arc::clone(&count);
     world.server.set_faults(move |request| {

@@ -2,6 +2,9 @@
 //!
 //! Under a paused clock nothing here waits on a socket, so an hour passes in a millisecond.
 
+pub(crate) mod release;
+
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
@@ -47,8 +50,8 @@ pub(crate) struct World {
     /// Path, query and body of each question that metric sources were asked.
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
     sources: Router,
-    #[expect(dead_code, reason = "the simulation stops when it is dropped")]
-    stopping: DropGuard,
+    /// The simulation stops when it is dropped.
+    simulation: DropGuard,
 }
 
 /// Controllers that run until they are killed or stopped.
@@ -60,6 +63,19 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    fn begin<F: Future<Output = ()> + Send + 'static>(
+        readiness: Readiness,
+        controllers: impl FnOnce(CancellationToken) -> F,
+    ) -> Self {
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(controllers(shutdown.clone()));
+        Self {
+            readiness,
+            task,
+            shutdown,
+        }
+    }
+
     /// Ends at once, as when the machine loses power.
     pub(crate) async fn kill(self) {
         self.task.abort();
@@ -78,35 +94,44 @@ impl World {
     pub(crate) async fn new(
         answer: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static,
     ) -> Self {
+        Self::defined_by(verdict::api::crds::all(), answer).await
+    }
+
+    /// A new cluster in which nothing is measured.
+    pub(crate) async fn without_sources() -> Self {
+        Self::new(|_| (StatusCode::NOT_FOUND, Value::Null)).await
+    }
+
+    /// A new cluster whose custom kinds are not as we define them.
+    pub(crate) async fn defined_by(
+        kinds: Vec<CustomResourceDefinition>,
+        answer: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static,
+    ) -> Self {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let clock = Clock::starting_at(start);
         let server = Server::new(clock.clone());
         let client = server.client();
         let definitions = Api::<CustomResourceDefinition>::all(client.clone());
-        for definition in verdict::api::crds::all() {
+        for definition in kinds {
             definitions
                 .create(&PostParams::default(), &definition)
                 .await
                 .unwrap();
         }
-        let stop = CancellationToken::new();
-        let options = Options::default();
-        tokio::spawn(simulation::run(
-            client.clone(),
-            clock.clone(),
-            options,
-            stop.clone(),
-        ));
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let sources = scripted(Arc::new(answer), Arc::clone(&asked));
         Self {
+            simulation: simulate(&server, &clock),
+            sources: scripted(Arc::new(answer), Arc::clone(&asked)),
             server,
             client,
             clock,
             asked,
-            sources,
-            stopping: stop.drop_guard(),
         }
+    }
+
+    /// Stops the simulation and starts another that knows nothing.
+    pub(crate) fn restart_simulation(&mut self) {
+        self.simulation = simulate(&self.server, &self.clock);
     }
 
     /// Starts the controllers.
@@ -116,28 +141,34 @@ impl World {
 
     /// Starts controllers that are responsible for `scope`.
     pub(crate) fn start_in(&self, scope: Scope) -> Running {
-        let cluster = Cluster::new(self.server.client_as(PROGRAM), self.clock.clone());
+        let setup = self.setup(scope);
         let sources = Sources {
             doors: Doors {
                 http: Http::in_process(self.sources.clone()),
-                jobs: cluster.clone(),
+                jobs: setup.cluster.clone(),
             },
             settings: Settings::default(),
             concurrency: controllers::analysis::DEFAULT_CONCURRENCY,
         };
-        let readiness = Readiness::default();
-        let setup = Setup {
-            cluster,
+        let readiness = setup.readiness.clone();
+        Running::begin(readiness, |stop| controllers::run(setup, sources, stop))
+    }
+
+    /// Starts the controller of Rollouts alone: the story gives the verdicts.
+    pub(crate) fn start_rollouts(&self) -> Running {
+        let setup = self.setup(Scope::default());
+        let concurrency = controllers::rollout::DEFAULT_CONCURRENCY;
+        Running::begin(setup.readiness.clone(), |stop| {
+            controllers::rollout::run(setup, concurrency, stop)
+        })
+    }
+
+    fn setup(&self, scope: Scope) -> Setup {
+        Setup {
+            cluster: Cluster::new(self.server.client_as(PROGRAM), self.clock.clone()),
             scope,
             metrics: Metrics::new(),
-            readiness: readiness.clone(),
-        };
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(controllers::run(setup, sources, shutdown.clone()));
-        Running {
-            readiness,
-            task,
-            shutdown,
+            readiness: Readiness::default(),
         }
     }
 
@@ -169,6 +200,18 @@ impl World {
             .unwrap()
     }
 
+    pub(crate) async fn delete<K: Namespaced>(&self, name: &str, policy: PropagationPolicy) {
+        let params = DeleteParams {
+            propagation_policy: Some(policy),
+            ..DeleteParams::default()
+        };
+        self.api::<K>().delete(name, &params).await.unwrap();
+    }
+
+    pub(crate) async fn names<K: Namespaced>(&self) -> Vec<String> {
+        self.list::<K>().await.iter().map(K::name_any).collect()
+    }
+
     /// Waits, at most six virtual hours, until an object is as it should be.
     pub(crate) async fn until<K: Namespaced>(
         &self,
@@ -186,15 +229,16 @@ impl World {
         }
     }
 
-    /// Reasons of the Events about an object, in the order of their first times, each with its
-    /// count.
+    /// Reasons of the Events about an object, in the order of their first times.
     pub(crate) async fn events(&self, name: &str) -> Vec<String> {
         let mut events: Vec<Event> = self.list().await;
         events.retain(|event| event.involved_object.name.as_deref() == Some(name));
         events.sort_by_key(|event| {
             (
                 event.first_timestamp.as_ref().map(|time| time.0),
-                event.resource_version(),
+                event
+                    .resource_version()
+                    .and_then(|version| version.parse::<u64>().ok()),
             )
         });
         events
@@ -219,6 +263,17 @@ impl World {
             .map(|(_, count)| count)
             .sum()
     }
+}
+
+fn simulate(server: &Server, clock: &Clock) -> DropGuard {
+    let stop = CancellationToken::new();
+    tokio::spawn(simulation::run(
+        server.client_as("simulation"),
+        clock.clone(),
+        Options::default(),
+        stop.clone(),
+    ));
+    stop.drop_guard()
 }
 
 pub(crate) async fn seconds(seconds: u64) {
