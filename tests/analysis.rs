@@ -153,6 +153,28 @@ async fn a_bad_source_fails_a_run_with_the_number_and_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bug_in_one_measurement_leaves_neither_its_run_nor_another_waiting() {
+    let world = World::new(|question| {
+        assert!(question.contains("/rate"), "a bug");
+        ok(0.99)
+    })
+    .await;
+    let _running = world.start();
+    let bad = a_metric(json!({ "provider": { "web": { "url": "http://stats.shop/bug" } } }));
+    world
+        .create::<AnalysisRun>(a_run("bad", json!([bad])))
+        .await;
+    world
+        .create::<AnalysisRun>(a_run("good", json!([a_metric(json!({}))])))
+        .await;
+    assert_eq!(phase(&ended(&world, "good").await), Phase::Successful);
+    let run = ended(&world, "bad").await;
+    assert_eq!(phase(&run), Phase::Error);
+    let measurement = &result(&run, "success-rate").measurements[0];
+    assert_eq!(measurement.message, "the work panicked; this is a bug");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_data_and_nan_mean_what_the_metric_says() {
     let cases = [
         (vector(&[]), json!({}), Phase::Error),

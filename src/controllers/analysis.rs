@@ -9,7 +9,6 @@ mod tasks;
 mod work;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
@@ -27,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Span, debug, field, info, instrument, warn};
 
+use super::passes::{Panicked, contained, wait_after, wake};
+use super::roll::{Identity, Roll};
 use super::{Doors, Scope, Setup, remove_orphans, watch};
 use crate::analysis::{self, Decision, JobRef, Observed, RunEvent};
 use crate::api::{AnalysisRun, Phase};
@@ -38,9 +39,6 @@ use work::{Work, Workbench};
 
 /// Passes at the same time, as Argo's `--analysis-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 30;
-
-/// The longest wait between tries of a pass that fails.
-const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 
 /// What the analysis controller needs beside a [`Setup`].
 #[derive(Debug, Clone)]
@@ -62,12 +60,15 @@ enum Error {
     WriteStatus(cluster::Error),
     #[error("cannot move the gate's target: {0}")]
     Gate(cluster::Error),
+    #[error("{0}")]
+    Panicked(Panicked),
 }
 
 impl Error {
-    fn cause(&self) -> &cluster::Error {
+    fn is_conflict(&self) -> bool {
         match self {
-            Self::Act(cause) | Self::WriteStatus(cause) | Self::Gate(cause) => cause,
+            Self::Act(cause) | Self::WriteStatus(cause) | Self::Gate(cause) => cause.is_conflict(),
+            Self::Panicked(_) => false,
         }
     }
 }
@@ -134,16 +135,20 @@ fn run_stream(
     let scope = &context.setup.scope;
     let context = Arc::clone(context);
     let api = scope.api::<AnalysisRun>(context.cluster().client());
+    let mut roll = Roll::default();
     watch(api, &scope.selector(), &context.setup.readiness).inspect(move |event| {
-        if let Ok(WatchEvent::Delete(run)) = event {
-            forget(&context, run);
+        for gone in event.iter().flat_map(|event| roll.take(event)) {
+            forget(&context, gone);
         }
     })
 }
 
-fn forget(context: &Arc<Context>, run: &AnalysisRun) {
-    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
-    let uid = run.uid().unwrap_or_default();
+fn forget(context: &Arc<Context>, run: Identity) {
+    let Identity {
+        namespace,
+        name,
+        uid,
+    } = run;
     context.workbench.forget(&uid);
     context
         .setup
@@ -201,14 +206,20 @@ fn notice_job(
 #[instrument(skip_all, fields(namespace = run.namespace(), name = run.name_any(), phase = field::Empty))]
 async fn reconcile(run: Arc<AnalysisRun>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let passed = pass(&run, &context).await;
+    let passed = contained(pass(&run, &context)).await;
+    let passed = passed.map_err(Error::Panicked).flatten();
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
+    let uid = run.uid().unwrap_or_default();
     let metrics = &context.setup.metrics;
+    if !context.workbench.knows(&uid) {
+        // It has gone meanwhile, and its series with it.
+        return passed;
+    }
     metrics.passed(Reconciled::AnalysisRun, &namespace, &name, began.elapsed());
     if passed.is_err() {
         metrics.failed(Reconciled::AnalysisRun, &namespace, &name);
     } else {
-        context.workbench.succeeded(&run.uid().unwrap_or_default());
+        context.workbench.succeeded(&uid);
     }
     passed
 }
@@ -333,14 +344,6 @@ fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp
     one.into_iter().chain(other).min()
 }
 
-fn wake(at: Option<Timestamp>, now: Timestamp) -> Action {
-    let Some(at) = at else {
-        return Action::await_change();
-    };
-    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-    Action::requeue(wait)
-}
-
 /// The wait before the next try: the longer, the more have failed.
 #[expect(
     clippy::needless_pass_by_value,
@@ -348,11 +351,9 @@ fn wake(at: Option<Timestamp>, now: Timestamp) -> Action {
 )]
 fn back_off(run: Arc<AnalysisRun>, error: &Error, context: Arc<Context>) -> Action {
     let failures = context.workbench.failed(&run.uid().unwrap_or_default());
-    let wait = Duration::from_secs(1)
-        .saturating_mul(1 << failures.min(6))
-        .min(LONGEST_BACKOFF);
+    let wait = wait_after(failures);
     let (namespace, name) = (run.namespace(), run.name_any());
-    if error.cause().is_conflict() {
+    if error.is_conflict() {
         debug!(namespace, name, "the run has changed meanwhile");
     } else {
         warn!(namespace, name, %error, retry_in = ?wait, "a pass failed");

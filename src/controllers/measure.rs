@@ -1,9 +1,7 @@
 //! Takes measurements: performs what a metric provider asks for, until it has a reading.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures::FutureExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -11,7 +9,7 @@ use crate::cluster::{self, Cluster, Created, PropagationPolicy};
 use crate::http::Http;
 use crate::metric_providers::{
     Action, JobName, JobReply, JobRequest, Provider, Reading, Reply, Request, RunIdentity,
-    Settings, Step, leftovers, run_selector,
+    Settings, Step, run_selector,
 };
 
 /// For one request about a Job.
@@ -26,18 +24,8 @@ pub struct Doors {
     pub jobs: Cluster,
 }
 
-/// Takes one measurement, resumes or stops it. Whatever happens is a reading, a panic included.
+/// Takes one measurement, resumes or stops it. Whatever happens is a reading.
 pub async fn measure(mut provider: Provider, action: Action, doors: &Doors) -> Reading {
-    let reading = AssertUnwindSafe(drive(&mut provider, action, doors))
-        .catch_unwind()
-        .await;
-    reading.unwrap_or_else(|_| {
-        tracing::error!(?provider, "metric provider panicked");
-        Reading::failed("the metric provider failed unexpectedly; this is a bug")
-    })
-}
-
-async fn drive(provider: &mut Provider, action: Action, doors: &Doors) -> Reading {
     let mut step = provider.start(action);
     loop {
         let request = match step {
@@ -90,30 +78,6 @@ async fn delete(
 ) -> Result<(), cluster::Error> {
     jobs.delete::<Job>(namespace, name, None, PropagationPolicy::Foreground)
         .await
-}
-
-/// Deletes the finished Jobs of each metric beyond the newest that its measurements still name.
-///
-/// `kept` has each metric of the run that makes Jobs, and how many to keep of it.
-///
-/// # Errors
-/// The first failure; the next try finds the rest.
-pub async fn collect_garbage(
-    run: RunIdentity<'_>,
-    kept: &[(&str, usize)],
-    settings: &Settings,
-    doors: &Doors,
-) -> Result<(), cluster::Error> {
-    if kept.is_empty() {
-        return Ok(());
-    }
-    let jobs = jobs_of(run, settings, doors).await?;
-    for (metric, keep) in kept {
-        for job in leftovers(&jobs, metric, *keep) {
-            delete(&doors.jobs, &job).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Deletes all Jobs of a run that is gone, where the garbage collector of Kubernetes does not: in

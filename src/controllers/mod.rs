@@ -2,10 +2,12 @@
 
 pub mod analysis;
 mod measure;
+mod passes;
+mod roll;
 pub mod rollout;
 mod scope;
 
-pub use measure::{Doors, collect_garbage, measure, remove_orphans};
+pub use measure::{Doors, measure, remove_orphans};
 pub use scope::{INSTANCE_ID_LABEL, Scope, watch};
 
 use tokio_util::sync::CancellationToken;

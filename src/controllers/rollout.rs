@@ -22,7 +22,6 @@ use kube::ResourceExt as _;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::watcher::Event as WatchEvent;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -31,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Span, debug, field, info, instrument, warn};
 
+use super::passes::{Panicked, contained, wait_after, wake};
+use super::roll::{Identity, Roll};
 use super::{Setup, watch};
 use crate::analysis::{TemplateKey, Templates};
 use crate::api::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Rollout, RolloutPhase};
@@ -47,9 +48,6 @@ pub const DEFAULT_CONCURRENCY: u16 = 10;
 /// How soon a pass over outdated facts is made again; the watch will have brought newer ones.
 const OUTDATED: Duration = Duration::from_millis(100);
 
-/// The longest wait between tries of a pass that fails.
-const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
-
 /// Why a pass came to no end. The next one begins anew.
 #[derive(Debug, Error)]
 enum Error {
@@ -62,12 +60,15 @@ enum Error {
     /// What a cache showed is older than what is there.
     #[error("{0} is not in the cache yet")]
     Outdated(String),
+    #[error("{0}")]
+    Panicked(Panicked),
 }
 
 impl Error {
     fn is_outdated(&self) -> bool {
         match self {
             Self::Outdated(_) => true,
+            Self::Panicked(_) => false,
             Self::Observe(cause) | Self::Act(cause) | Self::WriteStatus(cause) => {
                 cause.is_conflict()
             }
@@ -110,14 +111,15 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     series::register(&context.setup.metrics, rollouts.clone());
     let scope = &context.setup.scope;
     let forgetting = Arc::clone(&context);
+    let mut roll = Roll::default();
     let events = watch(
         scope.api::<Rollout>(context.cluster().client()),
         &scope.selector(),
         &context.setup.readiness,
     )
     .inspect(move |event| {
-        if let Ok(WatchEvent::Delete(rollout)) = event {
-            forget(&forgetting, rollout);
+        for gone in event.iter().flat_map(|event| roll.take(event)) {
+            forget(&forgetting, &gone);
         }
     });
     Controller::for_stream(events.reflect(writer).applied_objects(), rollouts)
@@ -160,13 +162,12 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     tasks.spawn(async move { keeper.analysis_runs.keep(runs, until).await });
 }
 
-fn forget(context: &Context, rollout: &Rollout) {
-    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
-    context.memory.forget(&rollout.uid().unwrap_or_default());
+fn forget(context: &Context, gone: &Identity) {
+    context.memory.forget(&gone.uid);
     context
         .setup
         .metrics
-        .forget(Reconciled::Rollout, &namespace, &name);
+        .forget(Reconciled::Rollout, &gone.namespace, &gone.name);
 }
 
 /// One pass over one Rollout, counted. May be made at any time and any number of times.
@@ -175,12 +176,18 @@ async fn reconcile(rollout: Arc<Rollout>, context: Arc<Context>) -> Result<Actio
     context.replica_sets.ready().await;
     context.analysis_runs.ready().await;
     let began = Instant::now();
-    let passed = Box::pin(pass(&rollout, &context)).await;
+    let passed = contained(Box::pin(pass(&rollout, &context))).await;
+    let passed = passed.map_err(Error::Panicked).flatten();
     let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let uid = rollout.uid().unwrap_or_default();
     let metrics = &context.setup.metrics;
+    if !context.memory.knows(&uid) {
+        // It has gone meanwhile, and its series with it.
+        return passed;
+    }
     metrics.passed(Reconciled::Rollout, &namespace, &name, began.elapsed());
     match &passed {
-        Ok(_) => context.memory.succeeded(&rollout.uid().unwrap_or_default()),
+        Ok(_) => context.memory.succeeded(&uid),
         Err(error) if error.is_outdated() => {}
         Err(_) => metrics.failed(Reconciled::Rollout, &namespace, &name),
     }
@@ -321,14 +328,6 @@ async fn look_up(
     Ok(found.map(|template| template.spec))
 }
 
-fn wake(at: Option<Timestamp>, now: Timestamp) -> Action {
-    let Some(at) = at else {
-        return Action::await_change();
-    };
-    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-    Action::requeue(wait)
-}
-
 /// The wait before the next try: the longer, the more have failed.
 #[expect(
     clippy::needless_pass_by_value,
@@ -341,9 +340,7 @@ fn back_off(rollout: Arc<Rollout>, error: &Error, context: Arc<Context>) -> Acti
         return Action::requeue(OUTDATED);
     }
     let failures = context.memory.failed(&rollout.uid().unwrap_or_default());
-    let wait = Duration::from_secs(1)
-        .saturating_mul(1 << failures.min(6))
-        .min(LONGEST_BACKOFF);
+    let wait = wait_after(failures);
     warn!(namespace, name, %error, retry_in = ?wait, "a pass failed");
     Action::requeue(wait)
 }

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
+use tracing::error;
 
 use super::Context;
 use crate::analysis::{Invalid, Measured, Prepared, Redacted, SecretKey, Secrets, Span, Task};
 use crate::api::AnalysisRun;
 use crate::controllers::measure;
+use crate::controllers::passes::contained;
 use crate::metric_providers::{self, Provider, Reading, RunIdentity};
 
 /// Carries out a task beside the passes, and has the run looked at when it has ended.
@@ -33,8 +35,18 @@ pub(super) fn spawn(
         };
         let measured = tokio::select! {
             () = context.stop.cancelled() => return,
-            measured = carry_out(&run, prepared, &task, &context) => measured,
+            measured = contained(carry_out(&run, prepared, &task, &context)) => measured,
         };
+        let measured = measured.unwrap_or_else(|panicked| {
+            let (namespace, name) = (run.namespace(), run.name_any());
+            error!(
+                namespace,
+                name,
+                metric = task.metric,
+                "a measurement panicked"
+            );
+            task.failed(panicked.to_string(), context.now())
+        });
         context.workbench.end(&uid, measured);
         // Nobody listens any more when the controller stops.
         let _ = context.moved.send(ObjectRef::from_obj(&*run));

@@ -107,13 +107,16 @@ impl Workbench {
         }
     }
 
-    /// A metric is being worked on from now on; false if it was already.
+    /// Whether a run has been looked at and is not gone.
+    pub(super) fn knows(&self, uid: &str) -> bool {
+        self.lock().contains_key(uid)
+    }
+
+    /// A metric is being worked on from now on; false if it was already, or the run is gone.
     pub(super) fn begin(&self, uid: &str, metric: &str) -> bool {
         self.lock()
-            .entry(uid.to_owned())
-            .or_default()
-            .in_flight
-            .insert(metric.to_owned())
+            .get_mut(uid)
+            .is_some_and(|entry| entry.in_flight.insert(metric.to_owned()))
     }
 
     /// Work on a metric has ended.
@@ -131,12 +134,13 @@ impl Workbench {
         }
     }
 
-    /// A pass has failed; returns how many have in a row.
+    /// A pass has failed; tells how many had failed in a row before.
     pub(super) fn failed(&self, uid: &str) -> u32 {
-        let mut entries = self.lock();
-        let entry = entries.entry(uid.to_owned()).or_default();
-        entry.failures += 1;
-        entry.failures - 1
+        self.lock().get_mut(uid).map_or(0, |entry| {
+            let before = entry.failures;
+            entry.failures = before.saturating_add(1);
+            before
+        })
     }
 
     /// A pass has come to its end.

@@ -143,7 +143,7 @@ async fn yield_name(
     if !(owned && same) {
         let before = rollout.status.clone().unwrap_or_default();
         let mut after = before.clone();
-        after.collision_count = Some(before.collision_count.unwrap_or(0) + 1);
+        after.collision_count = Some(before.collision_count.unwrap_or(0).saturating_add(1));
         cluster.write_status(rollout, &before, &after).await?;
         info!(replica_set = name, "the name is taken by another template");
     }

@@ -27,10 +27,17 @@ impl Memory {
 
     /// Whether this process has already replaced the state that `rollout` shows.
     pub(super) fn is_replaced(&self, rollout: &Rollout) -> bool {
-        let entries = self.lock();
-        let entry = entries.get(&rollout.uid().unwrap_or_default());
+        let mut entries = self.lock();
+        let entry = entries
+            .entry(rollout.uid().unwrap_or_default())
+            .or_default();
         let version = rollout.resource_version();
-        entry.is_some_and(|entry| version.is_some_and(|version| entry.replaced.contains(&version)))
+        version.is_some_and(|version| entry.replaced.contains(&version))
+    }
+
+    /// Whether a Rollout has been looked at and is not gone.
+    pub(super) fn knows(&self, uid: &str) -> bool {
+        self.lock().contains_key(uid)
     }
 
     /// Notes that `last` has taken the place of `earlier` states. A write that changed nothing
@@ -42,11 +49,9 @@ impl Memory {
             .filter(|version| *version != newest)
             .flatten()
             .collect();
-        let mut entries = self.lock();
-        entries
-            .entry(last.uid().unwrap_or_default())
-            .or_default()
-            .replaced = replaced;
+        if let Some(entry) = self.lock().get_mut(&last.uid().unwrap_or_default()) {
+            entry.replaced = replaced;
+        }
     }
 
     /// A pass has come to its end.
@@ -58,11 +63,11 @@ impl Memory {
 
     /// A pass has failed; tells how many had failed in a row before.
     pub(super) fn failed(&self, uid: &str) -> u32 {
-        let mut entries = self.lock();
-        let entry = entries.entry(uid.to_owned()).or_default();
-        let before = entry.failures;
-        entry.failures = before.saturating_add(1);
-        before
+        self.lock().get_mut(uid).map_or(0, |entry| {
+            let before = entry.failures;
+            entry.failures = before.saturating_add(1);
+            before
+        })
     }
 
     /// A Rollout is gone.

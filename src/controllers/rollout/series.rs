@@ -33,7 +33,9 @@ const COUNTS: [Count; 4] = [
         "Pods of a Rollout that are not available.",
         |rollout| {
             let status = rollout.status.as_ref();
-            status.map_or(0, |status| status.replicas - status.available_replicas)
+            status.map_or(0, |status| {
+                status.replicas.saturating_sub(status.available_replicas)
+            })
         },
     ),
     (
