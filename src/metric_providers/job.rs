@@ -9,7 +9,6 @@
 //! terminate: delete ──────────────────────────────────→ settled (Inconclusive)
 //! ```
 
-mod garbage;
 mod object;
 mod owner;
 mod pods;
@@ -22,7 +21,7 @@ use crate::api::{JobMetric, Phase};
 use super::request::{JobName, JobReply, JobRequest, Request};
 use super::{Action, Context, Outcome, Reading, Step, terminated};
 
-pub use garbage::{leftovers, run_selector};
+pub use object::run_selector;
 pub use owner::JobOwner;
 
 /// Argo's keys in a measurement's metadata.

@@ -22,7 +22,7 @@ use crate::api::{IntOrText, Measurement, MetricProvider, Phase, Provider as Sour
 use crate::expression::Value;
 
 pub(crate) use authentication::base64;
-pub use job::{JobOwner, JobPlacement, leftovers, run_selector};
+pub use job::{JobOwner, JobPlacement, run_selector};
 pub use request::{
     ClientCredentials, Connection, Headers, HttpReply, HttpRequest, JobName, JobReply, JobRequest,
     PrometheusRequest, QueryMethod, QueryTime, Reply, Request, shown,

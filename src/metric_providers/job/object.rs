@@ -144,6 +144,12 @@ pub(super) fn belongs_to(found: &Job, wanted: &Job) -> bool {
         && metric(found) == metric(wanted)
 }
 
+/// Selects all Jobs of a run.
+#[must_use]
+pub fn run_selector(run_uid: &str) -> String {
+    format!("{RUN_UID}={run_uid}")
+}
+
 /// Picks the Job's pods, as the API server has set it.
 pub(super) fn selector(job: &Job) -> Option<String> {
     let labels: &BTreeMap<String, String> = job

@@ -405,34 +405,6 @@ fn a_terminated_job_is_deleted() {
 }
 
 #[test]
-fn garbage_is_counted_per_metric_and_only_what_is_finished() {
-    let job = |metric: &str, number: u32, created: &str, kind: &str| {
-        let mut job = with_condition(kind, "");
-        job.metadata.name = Some(format!("{UID}.{metric}.{number}"));
-        job.metadata.creation_timestamp = Some(Time(created.parse().unwrap()));
-        job.metadata.annotations = Some([(object::METRIC_NAME.into(), metric.into())].into());
-        job
-    };
-    let jobs = [
-        job("a", 9, "2026-08-01T09:00:00Z", "Complete"),
-        job("a", 10, "2026-08-01T09:00:00Z", "Failed"),
-        job("a", 11, "2026-08-01T09:05:00Z", "Complete"),
-        job("a", 1, "2026-08-01T08:00:00Z", "Suspended"),
-        job("b", 1, "2026-08-01T07:00:00Z", "Complete"),
-    ];
-    let names = |keep| -> Vec<String> {
-        leftovers(&jobs, "a", keep)
-            .into_iter()
-            .map(|job| job.name)
-            .collect()
-    };
-    assert_eq!(names(2), [format!("{UID}.a.9")]);
-    assert_eq!(names(0).len(), 3);
-    assert!(names(3).is_empty());
-    assert_eq!(run_selector("7"), "analysisrun.argoproj.io/uid=7");
-}
-
-#[test]
 fn a_spec_that_is_no_job_is_named() {
     let settings = Settings::default();
     let mut context = context(&settings);
