@@ -91,7 +91,7 @@ impl Cluster {
             .get::<CoreEvent>(&namespace, &name)
             .await?
             .and_then(|seen| seen.count);
-        let again = json!({ "count": count.unwrap_or(1) + 1, "lastTimestamp": now });
+        let again = json!({ "count": count.unwrap_or(1).saturating_add(1), "lastTimestamp": now });
         self.merge::<CoreEvent>(&namespace, &name, &again)
             .await
             .map(drop)

@@ -236,7 +236,7 @@ impl Revisions {
             .iter()
             .chain(&self.others)
             .map(|member| member.revision);
-        let next = others.max().unwrap_or(0) + 1;
+        let next = others.max().unwrap_or(0).saturating_add(1);
         next.max(self.new.as_ref().map_or(0, |new| new.revision))
     }
 }
