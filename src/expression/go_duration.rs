@@ -1,79 +1,12 @@
 //! Durations as Go reads and writes them: `1h30m`.
 
-/// Units, longest first, and their nanoseconds.
-const UNITS: &[(&str, i128)] = &[
-    ("ns", 1),
-    ("us", 1_000),
-    ("µs", 1_000),
-    ("μs", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-];
+use crate::api::GoDuration;
 
-/// Reads a duration; answers nanoseconds.
+/// Reads a duration; answers nanoseconds. The error is Go's.
 pub(super) fn parse(text: &str) -> Result<i64, String> {
-    read(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
-}
-
-fn read(text: &str) -> Option<i64> {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if unsigned == "0" {
-        return Some(0);
-    }
-    if unsigned.is_empty() {
-        return None;
-    }
-    let mut total: i128 = 0;
-    let mut rest = unsigned;
-    while !rest.is_empty() {
-        let (whole, after) = digits(rest);
-        let (fraction, after) = match after.strip_prefix('.') {
-            Some(after) => digits(after),
-            None => ("", after),
-        };
-        if whole.is_empty() && fraction.is_empty() {
-            return None;
-        }
-        let (unit, after) = unit(after)?;
-        let whole: i128 = if whole.is_empty() {
-            0
-        } else {
-            whole.parse().ok()?
-        };
-        total = total.checked_add(whole.checked_mul(unit)?)?;
-        total = total.checked_add(part(fraction, unit))?;
-        rest = after;
-    }
-    let signed = if text.starts_with('-') { -total } else { total };
-    i64::try_from(signed).ok()
-}
-
-fn digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    text.split_at(end)
-}
-
-fn unit(text: &str) -> Option<(i128, &str)> {
-    let end = text
-        .find(|c: char| c.is_ascii_digit() || c == '.')
-        .unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    let (_, nanoseconds) = UNITS.iter().find(|(unit, _)| *unit == name)?;
-    Some((*nanoseconds, rest))
-}
-
-/// What the digits after the dot are worth; those beyond a nanosecond are cut.
-fn part(fraction: &str, unit: i128) -> i128 {
-    let (mut digits, mut divisor) = (0, 1);
-    for digit in fraction.chars().take(18).filter_map(|c| c.to_digit(10)) {
-        divisor *= 10;
-        digits = digits * 10 + i128::from(digit);
-    }
-    digits * unit / divisor
+    let read = GoDuration::new(text).parse().ok();
+    read.and_then(|duration| i64::try_from(duration.as_nanos()).ok())
+        .ok_or_else(|| format!("time: invalid duration {text:?}"))
 }
 
 /// Writes nanoseconds: `1h30m0s`, `1.5s`, `20ms`.
