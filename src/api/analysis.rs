@@ -106,9 +106,12 @@ written! {
             /// How many Successful measurements in a row end the metric as Successful.
             /// Default: 0, which is off.
             consecutive_success_limit: Option<IntOrText>,
-            /// What a measurement without any data means. Default: Error.
+            /// What a measurement without any data means, whatever the conditions say.
+            /// Default: the conditions decide, as in Argo Rollouts: `result[0]` of nothing is an
+            /// Error.
             on_no_data: Option<NoDataPolicy>,
-            /// What a measurement with the value NaN means. Default: Error.
+            /// What a measurement with the value NaN means, whatever the conditions say.
+            /// Default: the conditions decide, as in Argo Rollouts: no comparison with NaN holds.
             #[serde(rename = "onNaN")]
             on_nan: Option<NoDataPolicy>,
             /// How soon a measurement that ended in Error is repeated.
@@ -118,12 +121,9 @@ written! {
 }
 
 words! {
-    /// What a missing or meaningless value means.
-    #[derive(Default)]
+    /// What a missing or meaningless value means. It decides without the conditions.
     pub enum NoDataPolicy {
-        /// The measurement could not be taken; the condition decides as in Argo Rollouts where it
-        /// can.
-        #[default]
+        /// The measurement could not be taken; it is repeated.
         Error = "Error",
         /// Neither success nor failure.
         Inconclusive = "Inconclusive",
@@ -210,7 +210,7 @@ written! {
         optional {
             /// A key of a Secret.
             secret_key_ref: Option<SecretKeyRef>,
-            /// A field of the object that starts the run.
+            /// A field of the AnalysisRun.
             field_ref: Option<FieldRef>,
         }
     }
@@ -229,10 +229,12 @@ written! {
 }
 
 written! {
-    /// A field of the object at hand.
+    /// A field of an object, as text.
     pub struct FieldRef {
         required {
-            /// Path such as `metadata.labels['region']`.
+            /// Path such as `metadata.labels['region']` or `spec.terminate`. A label or annotation
+            /// that is not there is empty; another path that leads nowhere, or to a map or a list, is
+            /// an error.
             field_path: String,
         }
     }
