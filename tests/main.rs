@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod analysis;
+mod analysis_templates;
 mod api;
 mod apiserver;
 mod apiserver_clients;
