@@ -11,6 +11,7 @@ mod demo;
 mod eval;
 mod jobs;
 mod layers;
+mod manifests;
 mod processes;
 mod prometheus_verdict;
 mod readme;

@@ -1,0 +1,154 @@
+//! The plain manifests grant what the controllers ask for.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use serde_json::{Value, json};
+use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase};
+
+use crate::world::{PROGRAM, World};
+
+const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
+
+/// What is granted and not part of the story: gates, names that are taken, an analysis that is
+/// stopped, cluster-wide templates, and owning objects where that is guarded.
+const UNASKED: [&str; 9] = [
+    "get deployments",
+    "patch deployments",
+    "get replicasets",
+    "get analysisruns",
+    "patch analysisruns",
+    "update analysisruns/finalizers",
+    "get clusteranalysistemplates",
+    "get rollouts",
+    "update rollouts/finalizers",
+];
+
+/// Group, resource and verb.
+type Grant = (String, String, String);
+
+fn objects() -> Vec<Value> {
+    let texts = CONTROLLER.split("\n---\n");
+    texts
+        .map(|text| serde_saphyr::from_str(text).unwrap())
+        .collect()
+}
+
+fn granted() -> BTreeSet<Grant> {
+    let roles = objects()
+        .into_iter()
+        .filter(|object| object["kind"] == "ClusterRole");
+    let mut granted = BTreeSet::new();
+    for role in roles {
+        let role: ClusterRole = serde_json::from_value(role).unwrap();
+        for rule in role.rules.unwrap() {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    let grant = |verb: &String| (group.clone(), resource.clone(), verb.clone());
+                    granted.extend(rule.verbs.iter().map(grant));
+                }
+            }
+        }
+    }
+    granted
+}
+
+/// Two versions of a Rollout, with an analysis between them that asks a web source with a Secret and
+/// runs a Job, and a run that is deleted when its time is over.
+async fn a_broad_story(world: &World) {
+    let secret = json!({ "metadata": { "name": "stats" }, "stringData": { "token": "abc" } });
+    world.create::<Secret>(secret).await;
+    let web = json!({ "url": "http://stats.shop/rate",
+        "headers": [{ "key": "Authorization", "value": "Bearer {{args.token}}" }] });
+    let pod = json!({ "containers": [{ "name": "c", "image": "i" }], "restartPolicy": "Never" });
+    let spec = json!({
+        "args": [{ "name": "token",
+            "valueFrom": { "secretKeyRef": { "name": "stats", "key": "token" } } }],
+        "metrics": [
+            { "name": "rate", "successCondition": "result > 0.9", "provider": { "web": web } },
+            { "name": "smoke", "interval": "1m", "count": 12,
+              "provider": { "job": { "spec": { "template": { "spec": pod } } } } },
+        ],
+    });
+    let template = json!({ "metadata": { "name": "smoke" }, "spec": spec });
+    world.create::<AnalysisTemplate>(template).await;
+    let mut alone = spec;
+    alone["ttlStrategy"] = json!({ "secondsAfterCompletion": 60 });
+    let alone = json!({ "metadata": { "name": "alone" }, "spec": alone });
+    world.create::<AnalysisRun>(alone).await;
+    let phase = |run: &AnalysisRun| run.status.as_ref().and_then(|status| status.phase);
+    let is_good = |run: &AnalysisRun| phase(run) == Some(Phase::Successful);
+    world.until("alone", is_good).await;
+    let labels = json!({ "app": "web" });
+    let rollout = json!({ "metadata": { "name": "web" }, "spec": {
+        "replicas": 2, "selector": { "matchLabels": labels }, "revisionHistoryLimit": 0,
+        "template": { "metadata": { "labels": labels },
+            "spec": { "containers": [{ "name": "web", "image": "web:1" }] } },
+        "strategy": { "canary": { "steps": [
+            { "setWeight": 50 },
+            { "analysis": { "templates": [{ "templateName": "smoke" }] } },
+        ] } },
+    } });
+    world.create::<Rollout>(rollout).await;
+    let is_healthy = |image: &'static str| {
+        move |rollout: &Rollout| {
+            let status = rollout.status.as_ref();
+            let observed = status.is_some_and(|status| {
+                status.phase == Some(RolloutPhase::Healthy)
+                    && status.observed_generation
+                        == rollout.metadata.generation.unwrap_or(0).to_string()
+            });
+            observed && serde_json::to_string(rollout).unwrap().contains(image)
+        }
+    };
+    world.until("web", is_healthy("web:1")).await;
+    for image in ["web:2", "web:3"] {
+        let containers = json!([{ "name": "web", "image": image }]);
+        let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+        world.merge::<Rollout>("web", patch).await;
+        world.until("web", is_healthy(image)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_role_grants_what_the_controllers_ask_for() {
+    let world = World::new(|_| (StatusCode::OK, json!(0.99))).await;
+    let running = world.start();
+    a_broad_story(&world).await;
+    running.stop().await;
+    let granted = granted();
+    let accesses = world.server.accesses();
+    let asked: BTreeSet<Grant> = accesses
+        .keys()
+        .filter(|access| access.program == PROGRAM)
+        .map(|access| {
+            let (group, resource) = (access.group.clone(), access.resource.clone());
+            (group, resource, access.verb.to_owned())
+        })
+        .collect();
+    let missing: Vec<&Grant> = asked.difference(&granted).collect();
+    assert!(missing.is_empty(), "not granted: {missing:?}");
+    let unasked: Vec<String> = granted
+        .difference(&asked)
+        .map(|(_, resource, verb)| format!("{verb} {resource}"))
+        .collect();
+    assert_eq!(unasked, UNASKED);
+}
+
+#[test]
+fn nothing_is_granted_by_a_pattern_and_the_container_is_confined() {
+    assert!(
+        granted()
+            .iter()
+            .all(|(_, resource, verb)| resource != "*" && verb != "*")
+    );
+    let objects = objects();
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment");
+    let pod = &deployment.unwrap()["spec"]["template"]["spec"];
+    let confined = &pod["containers"][0]["securityContext"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(confined["readOnlyRootFilesystem"], true);
+    assert_eq!(confined["allowPrivilegeEscalation"], false);
+}
