@@ -17,7 +17,7 @@ use verdict::api::{AnalysisRun, GateOutcome, MetricResult, Phase, Rollout};
 use verdict::apiserver::Fault;
 use verdict::controllers::{INSTANCE_ID_LABEL, Scope};
 
-use crate::world::{PROGRAM, World, seconds};
+use crate::world::{PROGRAM, RETRY_AFTER, World, seconds};
 
 fn a_run(name: &str, metrics: Value) -> Value {
     json!({
@@ -374,7 +374,6 @@ async fn a_secret_reaches_the_source_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_wants_to_be_left_alone_is() {
-    // No header can be scripted here; http.rs tests Retry-After. A 429 alone is an Error.
     let world = World::new(|_| (StatusCode::TOO_MANY_REQUESTS, json!("slow down"))).await;
     let _running = world.start();
     world
@@ -383,6 +382,14 @@ async fn a_source_that_wants_to_be_left_alone_is() {
     let run = ended(&world, "busy").await;
     let measured = &result(&run, "success-rate").measurements;
     assert_eq!((phase(&run), measured.len()), (Phase::Error, 5));
+    for pair in measured.windows(2) {
+        let (before, after) = (pair[0].finished_at.clone(), pair[1].started_at.clone());
+        let waited = after.unwrap().0.duration_since(before.unwrap().0);
+        assert!(
+            waited.as_secs() >= RETRY_AFTER,
+            "asked again after {waited}"
+        );
+    }
     assert!(
         measured[0].message.contains("429"),
         "{}",

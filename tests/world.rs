@@ -296,14 +296,21 @@ fn scripted(answer: Arc<Answer>, asked: Arc<Mutex<Vec<String>>>) -> Router {
     })
 }
 
+/// A rate limit tells for how long, in seconds.
+pub(crate) const RETRY_AFTER: i64 = 120;
+
 fn respond(status: StatusCode, answer: Value) -> Response {
-    match answer {
+    let mut response = match answer {
         Value::String(text) => (status, text).into_response(),
-        json => (
-            status,
-            [(header::CONTENT_TYPE, "application/json")],
-            json.to_string(),
-        )
-            .into_response(),
+        json => {
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            (status, kind, json.to_string()).into_response()
+        }
+    };
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, RETRY_AFTER.into());
     }
+    response
 }

@@ -122,7 +122,12 @@ pub(super) struct ControllerArgs {
     allow_link_local: bool,
 
     /// Prometheus for metrics without an address of their own
-    #[arg(long, env = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS", value_name = "URL")]
+    #[arg(
+        long,
+        env = "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     prometheus_address: Option<String>,
 
     /// Make the Jobs of analyses in this namespace instead of the run's
