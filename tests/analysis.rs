@@ -325,6 +325,23 @@ async fn what_cannot_be_carried_out_says_all_that_is_wrong_and_stops_no_other_ru
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_hardly_meant_is_told_when_a_run_starts() {
+    let world = World::new(|_| ok(0.5)).await;
+    let _running = world.start();
+    let harmless = a_metric(json!({ "interval": "10s", "count": 2, "failureLimit": 2 }));
+    world
+        .create::<AnalysisRun>(a_run("odd", json!([harmless])))
+        .await;
+    // It can never fail, which is Argo's way and surely a mistake.
+    assert_eq!(phase(&ended(&world, "odd").await), Phase::Successful);
+    let told = world.events("odd").await;
+    let warnings = told
+        .iter()
+        .filter(|reason| *reason == "AnalysisSpecWarning");
+    assert_eq!(warnings.count(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_reaches_the_source_and_nothing_else() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);

@@ -251,6 +251,9 @@ async fn pass(run: &Arc<AnalysisRun>, context: &Arc<Context>) -> Result<Action, 
             .map_err(Error::WriteStatus)?;
         context.workbench.recorded(run, &work, written.as_ref());
         Span::current().record("phase", decision.status.phase.map(Phase::as_str));
+        if before.started_at.is_none() {
+            warn_of_oddities(run, &work, context).await;
+        }
         tell(run, &decision, context).await;
     }
     if decision.delete {
@@ -308,6 +311,17 @@ async fn delete(run: &AnalysisRun, context: &Context) -> Result<(), Error> {
         .map_err(Error::Act)?;
     info!("deleted a run that outlived its ttlStrategy");
     Ok(())
+}
+
+/// Tells at the start of a run what is allowed in its spec and yet hardly meant.
+async fn warn_of_oddities(run: &AnalysisRun, work: &Work, context: &Context) {
+    let Ok(prepared) = work.prepared.as_ref() else {
+        return;
+    };
+    for oddity in prepared.warnings() {
+        let event = Event::warning("AnalysisSpecWarning", oddity.to_string());
+        context.cluster().record(run, &event).await;
+    }
 }
 
 async fn tell(run: &AnalysisRun, decision: &Decision, context: &Context) {
