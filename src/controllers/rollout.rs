@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! Rollouts ───────────────▶ Controller ──▶ pass ──▶ changes, then the status, then Events
-//! ReplicaSets, AnalysisRuns ──▶ Children ──▶ their Rollout's turn
+//! ReplicaSets, AnalysisRuns ──▶ Children ────▶ their Rollout's turn
+//! Services ───────────────────▶ Referenced ──▶ the turn of those that name them
 //! ```
 //!
-//! Children are watched by tasks of their own: their caches fill while passes wait for them.
+//! Both are watched by tasks of their own: their caches fill while passes wait for them.
 
 mod act;
 mod children;
 mod memory;
+mod referenced;
 mod series;
 
 use std::sync::Arc;
@@ -18,10 +20,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -36,11 +40,12 @@ use super::{Setup, watch};
 use crate::analysis::{TemplateKey, Templates};
 use crate::api::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Rollout, RolloutPhase};
 use crate::cluster::{self, Cluster, Event};
-use crate::rollout::{self, Decision, Observed, labels};
+use crate::rollout::{self, Decision, Observed, Want, labels};
 use crate::telemetry::Reconciled;
 
 use children::Children;
 use memory::Memory;
+use referenced::Referenced;
 
 /// Passes at the same time, as Argo's `--rollout-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 10;
@@ -80,6 +85,7 @@ struct Context {
     setup: Setup,
     replica_sets: Children<ReplicaSet>,
     analysis_runs: Children<AnalysisRun>,
+    services: Referenced<Service>,
     memory: Memory,
 }
 
@@ -101,7 +107,8 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let (turn, turns) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         replica_sets: Children::new(turn.clone(), children::any_change),
-        analysis_runs: Children::new(turn, children::another_phase),
+        analysis_runs: Children::new(turn.clone(), children::another_phase),
+        services: Referenced::new(turn),
         memory: Memory::default(),
         setup,
     });
@@ -110,7 +117,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     watch_children(&context, &tasks, &stop);
     series::register(&context.setup.metrics, rollouts.clone());
     let scope = &context.setup.scope;
-    let forgetting = Arc::clone(&context);
+    let noting = Arc::clone(&context);
     let mut roll = Roll::default();
     let events = watch(
         scope.api::<Rollout>(context.cluster().client()),
@@ -119,7 +126,11 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     )
     .inspect(move |event| {
         for gone in event.iter().flat_map(|event| roll.take(event)) {
-            forget(&forgetting, &gone);
+            forget(&noting, &gone);
+        }
+        if let Ok(watcher::Event::Apply(rollout) | watcher::Event::InitApply(rollout)) = event {
+            let names = rollout::named_services(&rollout.spec).map(str::to_owned);
+            noting.services.refer(rollout, names.collect());
         }
     });
     Controller::for_stream(events.reflect(writer).applied_objects(), rollouts)
@@ -160,10 +171,19 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     tasks.spawn(async move { keeper.replica_sets.keep(replica_sets, until).await });
     let (keeper, until) = (Arc::clone(context), shutdown.clone());
     tasks.spawn(async move { keeper.analysis_runs.keep(runs, until).await });
+    let services = watch(
+        scope.api::<Service>(context.cluster().client()),
+        "",
+        &context.setup.readiness,
+    )
+    .map(|event| event.map(|event| event.modify(|service| service.status = None)));
+    let (keeper, until) = (Arc::clone(context), shutdown.clone());
+    tasks.spawn(async move { keeper.services.keep(services, until).await });
 }
 
 fn forget(context: &Context, gone: &Identity) {
     context.memory.forget(&gone.uid);
+    context.services.forget(&gone.namespace, &gone.name);
     context
         .setup
         .metrics
@@ -175,6 +195,7 @@ fn forget(context: &Context, gone: &Identity) {
 async fn reconcile(rollout: Arc<Rollout>, context: Arc<Context>) -> Result<Action, Error> {
     context.replica_sets.ready().await;
     context.analysis_runs.ready().await;
+    context.services.ready().await;
     let began = Instant::now();
     let passed = contained(Box::pin(pass(&rollout, &context))).await;
     let passed = passed.map_err(Error::Panicked).flatten();
@@ -286,12 +307,15 @@ async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, 
         rollout: Arc::clone(rollout),
         replica_sets,
         analysis_runs,
+        services: rollout::named_services(&rollout.spec)
+            .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
+            .collect(),
         templates: Templates::default(),
         now: context.now(),
     })
 }
 
-/// Decides, and looks up the templates that this takes.
+/// Decides, and looks up what this takes.
 async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, cluster::Error> {
     loop {
         let decision = rollout::decide(observed);
@@ -299,9 +323,13 @@ async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, 
             return Ok(decision);
         }
         let namespace = observed.rollout.namespace().unwrap_or_default();
-        for key in decision.wants {
-            let found = look_up(&namespace, &key, context).await?;
-            observed.templates.insert(key, found.map(Arc::new));
+        for want in decision.wants {
+            match want {
+                Want::Template(key) => {
+                    let found = look_up(&namespace, &key, context).await?;
+                    observed.templates.insert(key, found.map(Arc::new));
+                }
+            }
         }
     }
 }

@@ -7,9 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::Value;
 
-use super::decide::{Change, Pass, Target};
+use super::change::{Change, Target};
+use super::decide::Pass;
 use super::labels;
-use super::plan::{Step, Use};
+use super::plan::{Canary, Step, Use};
 use crate::analysis::{Problem, Wanted, endless, field, merge};
 use crate::api::{
     AnalysisRun, AnalysisRunSlot, AnalysisRunSpec, Argument, PauseReason, Phase, PodTemplateHash,
@@ -43,7 +44,7 @@ impl Use {
 
 impl Pass<'_> {
     /// Starts, judges, stops and deletes AnalysisRuns, as this moment of the update asks.
-    pub(super) fn analyse(&mut self) {
+    pub(super) fn analyse(&mut self, plan: &Canary<'_>) {
         let canary = &self.old.canary;
         let (background, step) = (
             canary.current_background_analysis_run_status.clone(),
@@ -60,7 +61,7 @@ impl Pass<'_> {
             // Both before either is acted upon: a verdict in the background must not hide the
             // step's.
             (
-                self.background_analysis(background),
+                self.background_analysis(plan, background),
                 self.step_analysis(step),
             )
         };
@@ -85,8 +86,12 @@ impl Pass<'_> {
         slot.is_some_and(|slot| slot.status == Some(Phase::Successful))
     }
 
-    fn background_analysis(&mut self, slot: Option<AnalysisRunSlot>) -> Option<AnalysisRunSlot> {
-        let analysis = self.plan.background?;
+    fn background_analysis(
+        &mut self,
+        plan: &Canary<'_>,
+        slot: Option<AnalysisRunSlot>,
+    ) -> Option<AnalysisRunSlot> {
+        let analysis = plan.background?;
         let start = analysis.starting_step.unwrap_or(0);
         if self
             .next

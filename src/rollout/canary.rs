@@ -2,15 +2,16 @@
 
 use jiff::SignedDuration;
 
-use super::decide::{Change, Pass, scaling};
-use super::plan::{Step, WHOLE};
+use super::change::Change;
+use super::decide::{Pass, scaling};
+use super::plan::{Canary, Step, WHOLE};
 use super::replicas::{Pods, Sizes, Split, ideal_split};
 use super::revisions::Member;
 use crate::api::{PauseReason, ProgressType};
 
 impl Pass<'_> {
     /// One pass of an update that is under way, or over.
-    pub(super) fn progress(&mut self) {
+    pub(super) fn progress(&mut self, canary: &Canary<'_>) {
         if self.is_promoted() {
             // There is nothing that an abort could go back to.
             self.next.abort = false;
@@ -27,7 +28,7 @@ impl Pass<'_> {
         }
         self.check_deadline();
         let paused = self.next.pause_conditions.len();
-        self.analyse();
+        self.analyse(canary);
         if !self.wants.is_empty() {
             return;
         }
@@ -36,9 +37,9 @@ impl Pass<'_> {
         }
         self.trim_history();
         let newly_paused = self.next.pause_conditions.len() > paused;
-        let scaled = !newly_paused && self.scale();
-        let done = !newly_paused && !self.next.abort && self.is_step_done(scaled);
-        if self.promote() || self.next.abort {
+        let scaled = !newly_paused && self.scale(canary);
+        let done = !newly_paused && !self.next.abort && self.is_step_done(canary, scaled);
+        if self.promote(canary) || self.next.abort {
             return;
         }
         if done {
@@ -74,32 +75,32 @@ impl Pass<'_> {
     }
 
     /// The weight that the canary has now.
-    fn weight(&self) -> i32 {
+    fn weight(&self, canary: &Canary<'_>) -> i32 {
         if self.next.promote_full || self.is_first_version() || self.is_promoted() {
             WHOLE
         } else if self.next.abort {
             0
         } else {
-            self.plan.weight(self.next.current_step_index)
+            canary.weight(self.next.current_step_index)
         }
     }
 
     /// The sizes that both versions are to have.
-    fn goal(&self) -> Split {
+    fn goal(&self, canary: &Canary<'_>) -> Split {
         if self.revisions.stable.is_none() {
             return Split {
                 canary: self.plan.replicas,
                 stable: 0,
             };
         }
-        ideal_split(self.plan.replicas, self.weight(), self.plan.limits.surge)
+        ideal_split(self.plan.replicas, self.weight(canary), canary.limits.surge)
     }
 
-    fn sizes(&self) -> Sizes {
+    fn sizes(&self, canary: &Canary<'_>) -> Sizes {
         let pods = |member: &Option<Member>| member.as_ref().map(|member| member.pods);
         Sizes {
             replicas: self.plan.replicas,
-            limits: self.plan.limits,
+            limits: canary.limits,
             canary: pods(&self.revisions.new).unwrap_or_default(),
             stable: pods(&self.revisions.stable),
             others: self
@@ -112,11 +113,11 @@ impl Pass<'_> {
     }
 
     /// Moves pods, one ReplicaSet at a time. Tells whether any moved.
-    fn scale(&mut self) -> bool {
+    fn scale(&mut self, canary: &Canary<'_>) -> bool {
         if self.is_held() {
-            return self.scale_in_proportion();
+            return self.scale_in_proportion(canary);
         }
-        let next = self.sizes().towards(self.goal());
+        let next = self.sizes(canary).towards(self.goal(canary));
         let stable = self.revisions.stable.clone();
         if stable.is_some_and(|stable| self.resize(&stable, next.stable)) {
             return true;
@@ -125,12 +126,12 @@ impl Pass<'_> {
         if new.is_some_and(|new| self.resize(&new, next.canary)) {
             return true;
         }
-        self.scale_down_others()
+        self.scale_down_others(canary)
     }
 
     /// While held, a change of `spec.replicas` keeps the versions' shares as they are.
-    fn scale_in_proportion(&mut self) -> bool {
-        let sizes = self.sizes();
+    fn scale_in_proportion(&mut self, canary: &Canary<'_>) -> bool {
+        let sizes = self.sizes(canary);
         let stable_pods = sizes.stable.unwrap_or_default();
         let both = stable_pods.wanted + sizes.canary.wanted;
         let most = sizes.replicas.saturating_add(sizes.limits.surge);
@@ -179,8 +180,8 @@ impl Pass<'_> {
 
     /// Takes pods from versions that are neither wanted nor stable: first those that do not work,
     /// then as many as availability allows, newest version first.
-    fn scale_down_others(&mut self) -> bool {
-        let least = self.plan.replicas - self.plan.limits.unavailable;
+    fn scale_down_others(&mut self, canary: &Canary<'_>) -> bool {
+        let least = self.plan.replicas - canary.limits.unavailable;
         let available: i32 = self
             .revisions
             .all()
@@ -216,8 +217,8 @@ impl Pass<'_> {
     }
 
     /// Whether both versions have the sizes of this step, and nothing else has pods.
-    fn is_at_desired_counts(&self) -> bool {
-        let goal = self.goal();
+    fn is_at_desired_counts(&self, canary: &Canary<'_>) -> bool {
+        let goal = self.goal(canary);
         let others_gone = self
             .revisions
             .others
@@ -227,33 +228,21 @@ impl Pass<'_> {
             .revisions
             .new
             .as_ref()
-            .is_some_and(|new| self.is_far_enough(new.pods, goal.canary));
+            .is_some_and(|new| is_far_enough(canary, new.pods, goal.canary));
         let stable_settled = self.revisions.stable.as_ref().is_none_or(|stable| {
             stable.pods.wanted == goal.stable && stable.replicas == goal.stable
         });
         others_gone && new_ready && stable_settled
     }
 
-    fn is_far_enough(&self, pods: Pods, desired: i32) -> bool {
-        match self.plan.threshold {
-            None => pods.wanted == desired && pods.available == desired,
-            Some(threshold) if threshold.progress_type == ProgressType::Percent => {
-                desired == 0
-                    || i64::from(pods.available) * 100
-                        >= i64::from(desired) * i64::from(threshold.value)
-            }
-            Some(threshold) => pods.available >= threshold.value,
-        }
-    }
-
     /// Whether the step at hand is done. Enters a pause on the way.
-    fn is_step_done(&mut self, scaled: bool) -> bool {
+    fn is_step_done(&mut self, canary: &Canary<'_>, scaled: bool) -> bool {
         if self.is_promoted() || self.is_first_version() || self.rollout.spec.paused {
             return false;
         }
         match self.plan.step(self.next.current_step_index) {
             None => false,
-            Some(Step::SetWeight(_)) => !scaled && self.is_at_desired_counts(),
+            Some(Step::SetWeight(_)) => !scaled && self.is_at_desired_counts(canary),
             Some(Step::Pause(wait)) => self.is_pause_over(wait, scaled),
             Some(Step::Analysis(_)) => self.is_step_analysis_successful(),
         }
@@ -339,8 +328,8 @@ impl Pass<'_> {
     }
 
     /// Makes the wanted version the stable one, if it is time. Tells whether it is.
-    fn promote(&mut self) -> bool {
-        let Some(reason) = self.reason_to_promote() else {
+    fn promote(&mut self, canary: &Canary<'_>) -> bool {
+        let Some(reason) = self.reason_to_promote(canary) else {
             return false;
         };
         let next = &mut self.next;
@@ -358,13 +347,13 @@ impl Pass<'_> {
         true
     }
 
-    fn reason_to_promote(&self) -> Option<String> {
+    fn reason_to_promote(&self, canary: &Canary<'_>) -> Option<String> {
         if self.is_first_version() {
             return Some("Initial deploy".into());
         }
         let new = self.revisions.new.as_ref()?;
         let enough = new.pods.available >= self.plan.replicas
-            || (self.plan.threshold.is_some() && self.is_far_enough(new.pods, self.plan.replicas));
+            || (canary.threshold.is_some() && is_far_enough(canary, new.pods, self.plan.replicas));
         if self.next.abort || !enough {
             return None;
         }
@@ -381,5 +370,18 @@ impl Pass<'_> {
         let held = self.is_held();
         let over = self.end().is_none() || self.next.current_step_index == Some(steps);
         (over && !held).then(|| format!("Completed all {steps} canary steps"))
+    }
+}
+
+/// Whether a canary that is to have `desired` pods has enough that are available.
+fn is_far_enough(canary: &Canary<'_>, pods: Pods, desired: i32) -> bool {
+    match canary.threshold {
+        None => pods.wanted == desired && pods.available == desired,
+        Some(threshold) if threshold.progress_type == ProgressType::Percent => {
+            desired == 0
+                || i64::from(pods.available) * 100
+                    >= i64::from(desired) * i64::from(threshold.value)
+        }
+        Some(threshold) => pods.available >= threshold.value,
     }
 }

@@ -1,19 +1,21 @@
 //! The next move of a Rollout: Observed in, Decision out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
+use super::change::{Change, Decision, Notice, Want};
 use super::hash::steps_hash;
-use super::plan::Plan;
-use super::revisions::{self, Member, NewReplicaSet, Revisions};
+use super::plan::{Plan, Strategy};
+use super::revisions::{self, Member, Revisions};
 use super::{analyses, status};
-use crate::analysis::{Problem, TemplateKey, Templates};
+use crate::analysis::{Problem, Templates};
 use crate::api::{
     AnalysisRun, ConditionType, PauseCondition, PauseReason, Rollout, RolloutAnalysis,
     RolloutStatus,
@@ -28,81 +30,13 @@ pub struct Observed {
     pub replica_sets: Vec<Arc<ReplicaSet>>,
     /// AnalysisRuns that it owns.
     pub analysis_runs: Vec<Arc<AnalysisRun>>,
+    /// The Services that its spec names ([`named_services`](super::named_services)) and that are
+    /// there, by name.
+    pub services: BTreeMap<String, Arc<Service>>,
     /// Templates that were looked up because a decision asked for them.
     pub templates: Templates,
     /// The time of this pass.
     pub now: Timestamp,
-}
-
-/// One change to the cluster. Making it twice is the same as making it once.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// Write `spec.replicas: 1`, which is what its absence means: autoscalers need it.
-    DefaultReplicas,
-    /// Write the number of the revision into the Rollout's annotations.
-    SetRevision(i64),
-    /// Make the ReplicaSet of a new version, without pods.
-    CreateReplicaSet(Box<NewReplicaSet>),
-    /// Bring owner, annotations or settings of a ReplicaSet up to date, by this merge patch.
-    PatchReplicaSet(Target, Value),
-    /// Set the number of pods of a ReplicaSet, by this merge patch.
-    Scale(Target, Value),
-    /// Delete an old ReplicaSet.
-    DeleteReplicaSet(Target),
-    /// Start an AnalysisRun.
-    StartAnalysis(Box<AnalysisRun>),
-    /// Stop an AnalysisRun whose outcome is no longer asked for.
-    StopAnalysis(Target),
-    /// Delete an AnalysisRun that history need not keep.
-    DeleteAnalysis(Target),
-}
-
-/// An object as it was observed: a change to a newer one is a conflict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Its name.
-    pub name: String,
-    /// Its identity.
-    pub uid: Option<String>,
-    /// The version that was observed.
-    pub resource_version: Option<String>,
-}
-
-impl From<&Member> for Target {
-    fn from(member: &Member) -> Self {
-        Self {
-            name: member.name.clone(),
-            uid: member.uid.clone(),
-            resource_version: member.resource_version.clone(),
-        }
-    }
-}
-
-/// Something that people may want to know, told as an Event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// Whether somebody should look.
-    pub warning: bool,
-    /// One word from a closed set.
-    pub reason: String,
-    /// The sentence.
-    pub message: String,
-}
-
-/// What is to be done about a Rollout now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decision {
-    /// Made in this order. The first failure ends the pass; the next pass decides afresh.
-    pub changes: Vec<Change>,
-    /// Written last, so that it never claims a change which was not made.
-    pub status: RolloutStatus,
-    /// Told after the status was written.
-    pub notices: Vec<Notice>,
-    /// When time alone may change this decision; `None` if only an event can.
-    pub wake_at: Option<Timestamp>,
-    /// Templates that must be looked up first: with these the rest is not decided yet, and nothing
-    /// of it may be done.
-    pub wants: BTreeSet<TemplateKey>,
 }
 
 /// How soon a Rollout that names missing templates is looked at again. Argo's back-off ends there.
@@ -114,13 +48,7 @@ pub fn decide(observed: &Observed) -> Decision {
     let rollout = &*observed.rollout;
     let old = rollout.status.clone().unwrap_or_default();
     if rollout.metadata.deletion_timestamp.is_some() {
-        return Decision {
-            changes: vec![],
-            status: old,
-            notices: vec![],
-            wake_at: None,
-            wants: BTreeSet::new(),
-        };
+        return Decision::only(old);
     }
     match Plan::of(rollout) {
         Ok(plan) => Pass::new(observed, &plan, old).run(),
@@ -134,11 +62,8 @@ pub fn decide(observed: &Observed) -> Decision {
 pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     let (status, notice) = status::creation_failed(&observed.rollout, name, why, observed.now);
     Decision {
-        changes: vec![],
-        status,
         notices: vec![notice],
-        wake_at: None,
-        wants: BTreeSet::new(),
+        ..Decision::only(status)
     }
 }
 
@@ -161,11 +86,9 @@ fn invalid(
 ) -> Decision {
     let (status, notice) = status::invalid(&observed.rollout, old, problems, observed.now);
     Decision {
-        changes: vec![],
-        status,
         notices: notice.into_iter().collect(),
         wake_at,
-        wants: BTreeSet::new(),
+        ..Decision::only(status)
     }
 }
 
@@ -183,7 +106,7 @@ pub(super) struct Pass<'a> {
     pub(super) revision: i64,
     pub(super) changes: Vec<Change>,
     pub(super) notices: Vec<Notice>,
-    pub(super) wants: BTreeSet<TemplateKey>,
+    pub(super) wants: BTreeSet<Want>,
     /// Why an analysis cannot be started.
     pub(super) problems: Vec<Problem>,
     pub(super) wake_at: Option<Timestamp>,
@@ -228,6 +151,7 @@ impl<'a> Pass<'a> {
     }
 
     fn run(mut self) -> Decision {
+        let plan = self.plan;
         let steps = self
             .rollout
             .spec
@@ -250,7 +174,9 @@ impl<'a> Pass<'a> {
         self.next.current_pod_hash.clone_from(&self.revisions.hash);
         self.next.current_step_hash = step_hash;
         match self.turn {
-            Turn::Ordinary => self.progress(),
+            Turn::Ordinary => match &plan.strategy {
+                Strategy::Canary(canary) => self.progress(canary),
+            },
             Turn::Reset | Turn::ResetWithNewReplicaSet => self.reset(),
         }
         if self.problems.is_empty() {
@@ -301,7 +227,7 @@ impl<'a> Pass<'a> {
     pub(super) fn is_looked_up(&mut self, analysis: &RolloutAnalysis) -> bool {
         let missing = self.observed.templates.missing(&analysis.templates);
         let complete = missing.is_empty();
-        self.wants.extend(missing);
+        self.wants.extend(missing.into_iter().map(Want::Template));
         complete
     }
 

@@ -9,6 +9,7 @@
 mod analyses;
 mod canary;
 mod canonical;
+mod change;
 mod decide;
 mod defaults;
 mod hash;
@@ -18,12 +19,15 @@ mod plan;
 mod quantity;
 mod replicas;
 mod revisions;
+mod services;
 mod status;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Change, Decision, Notice, Observed, Target, creation_failed, decide, named_runs};
+pub use change::{Change, Decision, Notice, Target, Want};
+pub use decide::{Observed, creation_failed, decide, named_runs};
 pub use defaults::same_template;
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
 pub use revisions::NewReplicaSet;
+pub use services::named_services;

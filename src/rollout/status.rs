@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::core::Selector;
 
-use super::decide::{Notice, Pass, Turn, whole_seconds};
+use super::change::Notice;
+use super::decide::{Pass, Turn, whole_seconds};
 use super::plan::Step;
 use crate::analysis::Problem;
 use crate::api::{Condition, ConditionStatus, ConditionType, Rollout, RolloutPhase, RolloutStatus};

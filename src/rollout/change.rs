@@ -1,0 +1,101 @@
+//! What a decision asks for.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::revisions::{Member, NewReplicaSet};
+use crate::analysis::TemplateKey;
+use crate::api::{AnalysisRun, RolloutStatus};
+
+/// One change to the cluster. Making it twice is the same as making it once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Write `spec.replicas: 1`, which is what its absence means: autoscalers need it.
+    DefaultReplicas,
+    /// Write the number of the revision into the Rollout's annotations.
+    SetRevision(i64),
+    /// Make the ReplicaSet of a new version, without pods.
+    CreateReplicaSet(Box<NewReplicaSet>),
+    /// Bring owner, annotations or settings of a ReplicaSet up to date, by this merge patch.
+    PatchReplicaSet(Target, Value),
+    /// Set the number of pods of a ReplicaSet, by this merge patch.
+    Scale(Target, Value),
+    /// Delete an old ReplicaSet.
+    DeleteReplicaSet(Target),
+    /// Start an AnalysisRun.
+    StartAnalysis(Box<AnalysisRun>),
+    /// Stop an AnalysisRun whose outcome is no longer asked for.
+    StopAnalysis(Target),
+    /// Delete an AnalysisRun that history need not keep.
+    DeleteAnalysis(Target),
+}
+
+/// An object as it was observed: a change to a newer one is a conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub uid: Option<String>,
+    /// The version that was observed.
+    pub resource_version: Option<String>,
+}
+
+impl From<&Member> for Target {
+    fn from(member: &Member) -> Self {
+        Self {
+            name: member.name.clone(),
+            uid: member.uid.clone(),
+            resource_version: member.resource_version.clone(),
+        }
+    }
+}
+
+/// Something that people may want to know, told as an Event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// One word from a closed set.
+    pub reason: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// What is to be done about a Rollout now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Made in this order. The first failure ends the pass; the next pass decides afresh.
+    pub changes: Vec<Change>,
+    /// Written last, so that it never claims a change which was not made.
+    pub status: RolloutStatus,
+    /// Told after the status was written.
+    pub notices: Vec<Notice>,
+    /// When time alone may change this decision; `None` if only an event can.
+    pub wake_at: Option<Timestamp>,
+    /// What must be looked up first: without it the rest is not decided yet, and nothing of it may
+    /// be done.
+    pub wants: BTreeSet<Want>,
+}
+
+impl Decision {
+    /// Nothing but a status.
+    pub(super) fn only(status: RolloutStatus) -> Self {
+        Self {
+            changes: vec![],
+            status,
+            notices: vec![],
+            wake_at: None,
+            wants: BTreeSet::new(),
+        }
+    }
+}
+
+/// Something that is read only when a decision depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// A template of an analysis.
+    Template(TemplateKey),
+}

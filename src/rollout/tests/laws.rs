@@ -1,0 +1,147 @@
+//! What holds whatever happens.
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Release(u8),
+    Pods(i32),
+    Wait(i64),
+    Abort,
+    Retry,
+    Promote,
+    PromoteFull,
+    Verdict(Phase),
+    Size(i32),
+}
+
+fn happening(others: bool) -> BoxedStrategy<Happening> {
+    let calm = prop_oneof![
+        (1_u8..4).prop_map(Happening::Release),
+        (0_i32..4).prop_map(Happening::Pods),
+        (0_i64..400).prop_map(Happening::Wait),
+        Just(Happening::Promote),
+    ];
+    if !others {
+        return calm.boxed();
+    }
+    prop_oneof![
+        calm,
+        Just(Happening::Abort),
+        Just(Happening::Retry),
+        Just(Happening::PromoteFull),
+        prop_oneof![
+            Just(Phase::Successful),
+            Just(Phase::Failed),
+            Just(Phase::Inconclusive)
+        ]
+        .prop_map(Happening::Verdict),
+        (0_i32..12).prop_map(Happening::Size),
+    ]
+    .boxed()
+}
+
+fn any_canary() -> impl Strategy<Value = Value> {
+    let step = prop_oneof![
+        (0_i32..101).prop_map(|weight| json!({ "setWeight": weight })),
+        Just(json!({"pause": {}})),
+        (0_i32..300).prop_map(|seconds| json!({"pause": {"duration": seconds}})),
+        Just(json!({"analysis": {"templates": [{"templateName": "up"}]}})),
+    ];
+    let background = prop_oneof![
+        Just(Value::Null),
+        Just(json!({"templates": [{"templateName": "up"}], "startingStep": 1})),
+    ];
+    let pods = || prop_oneof![(0_i32..4).prop_map(Value::from), Just(json!("30%"))];
+    (
+        prop::collection::vec(step, 0..5),
+        background,
+        pods(),
+        pods(),
+    )
+        .prop_map(|(steps, analysis, surge, unavailable)| {
+            let unavailable = if surge == json!(0) {
+                json!(1)
+            } else {
+                unavailable
+            };
+            json!({"steps": steps, "analysis": analysis, "maxSurge": surge,
+                "maxUnavailable": unavailable})
+        })
+}
+
+impl World {
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Release(version) => self.release(&format!("web:{version}")),
+            Happening::Pods(at_once) => self.kubelet(at_once),
+            Happening::Wait(seconds) => self.now += SignedDuration::from_secs(seconds),
+            Happening::Abort => self.change_status(|status| status.abort = true),
+            Happening::Retry => self.change_status(|status| status.abort = false),
+            Happening::Promote => self.promote(),
+            Happening::PromoteFull => self.change_status(|status| status.promote_full = true),
+            Happening::Verdict(phase) => {
+                let open = self.runs.iter().find(|run| run.status.is_none());
+                if let Some(name) = open.map(AnalysisRun::name_any) {
+                    self.end_run(&name, phase, "");
+                }
+            }
+            Happening::Size(replicas) => {
+                self.change_spec(|spec| spec.replicas = Some(replicas));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn while_only_the_template_changes_no_more_pods_are_missing_than_allowed(
+        canary in any_canary(),
+        replicas in 1_i32..12,
+        happenings in prop::collection::vec(happening(false), 0..40),
+    ) {
+        let mut world = World::new(canary).with_template("up");
+        world.change_spec(|spec| spec.replicas = Some(replicas));
+        world.settle();
+        let canary = world.rollout.spec.strategy.canary.clone().unwrap();
+        let limits = Limits::resolve(
+            replicas, canary.max_surge.as_ref(), canary.max_unavailable.as_ref()).unwrap();
+        for happening in happenings {
+            world.happen(happening);
+            world.pass();
+            world.kubelet(0);
+            prop_assert!(world.available() >= replicas - limits.unavailable, "{:?}", world.pods());
+        }
+    }
+
+    #[test]
+    fn whatever_happens_it_settles_where_it_should(
+        canary in any_canary(),
+        happenings in prop::collection::vec(happening(true), 0..40),
+    ) {
+        let mut world = World::new(canary).with_template("up");
+        world.settle();
+        for happening in happenings {
+            world.happen(happening);
+            world.pass();
+        }
+        world.settle();
+        let status = world.status();
+        // A decision that was carried out is not taken again.
+        prop_assert!(world.decide().changes.is_empty());
+        prop_assert_eq!(&world.decide().status, &status);
+        let current = world.replica_sets.iter().filter(|set| {
+            [&status.stable_rs, &status.current_pod_hash].contains(&&set.labels()[labels::POD_TEMPLATE_HASH])
+        });
+        let current: Vec<String> = current.map(image).collect();
+        for (image, _) in world.pods() {
+            prop_assert!(current.contains(&image), "{} in {:?}", image, world.pods());
+        }
+        if status.abort {
+            prop_assert!(world.pods().len() <= 1, "stable only: {:?}", world.pods());
+            prop_assert_ne!(&status.stable_rs, &status.current_pod_hash);
+        }
+    }
+}

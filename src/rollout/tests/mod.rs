@@ -1,0 +1,23 @@
+//! Whole updates, decided pass by pass over objects in memory: what a cluster would do is played
+//! by a few lines of `world`.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "literals read better than references to them"
+)]
+
+mod canary;
+mod laws;
+mod refusals;
+mod world;
+
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Limits, labels};
+use crate::api::{AnalysisRun, ConditionType, PauseReason, Phase};
+
+use world::{World, analysed, image, pods, steps};

@@ -1,0 +1,332 @@
+//! The objects of a Rollout in memory, and what a cluster does to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use super::super::{Change, Decision, Notice, Observed, Target, Want, decide, labels};
+use crate::analysis::Templates;
+use crate::api::{
+    AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Phase, Rollout,
+    RolloutPhase, RolloutStatus,
+};
+
+/// A Rollout and what belongs to it.
+pub(super) struct World {
+    pub(super) rollout: Rollout,
+    pub(super) replica_sets: Vec<ReplicaSet>,
+    pub(super) runs: Vec<AnalysisRun>,
+    pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
+    pub(super) now: Timestamp,
+    pub(super) notices: Vec<Notice>,
+    pub(super) wake_at: Option<Timestamp>,
+    /// Images whose pods never become available.
+    pub(super) broken: BTreeSet<String>,
+    pub(super) made: u32,
+}
+
+impl World {
+    /// With a canary.
+    pub(super) fn new(canary: Value) -> Self {
+        Self::with_strategy(json!({ "canary": canary }))
+    }
+
+    pub(super) fn with_strategy(strategy: Value) -> Self {
+        let rollout = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
+            "metadata": {"name": "web", "namespace": "shop", "uid": "rollout", "generation": 1},
+            "spec": {"replicas": 10, "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [{"name": "web", "image": "web:1"}]}},
+                "strategy": strategy}});
+        Self {
+            rollout: serde_json::from_value(rollout).unwrap(),
+            replica_sets: vec![],
+            runs: vec![],
+            known: vec![],
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            notices: vec![],
+            wake_at: None,
+            broken: BTreeSet::new(),
+            made: 0,
+        }
+    }
+
+    /// With version 1 running and stable.
+    pub(super) fn running(canary: Value) -> Self {
+        Self::new(canary).started()
+    }
+
+    /// Until version 1 runs and is stable.
+    pub(super) fn started(mut self) -> Self {
+        self.settle();
+        assert_eq!(
+            self.status().phase,
+            Some(RolloutPhase::Healthy),
+            "{:?}",
+            self.status()
+        );
+        self.notices.clear();
+        self
+    }
+
+    pub(super) fn with_template(mut self, name: &'static str) -> Self {
+        let spec = json!({"args": [{"name": "hash", "value": ""}],
+            "metrics": [{"name": "up", "provider": {"web": {"url": "http://x"}}}]});
+        self.known
+            .push((name, serde_json::from_value(spec).unwrap()));
+        self
+    }
+
+    pub(super) fn status(&self) -> RolloutStatus {
+        self.rollout.status.clone().unwrap_or_default()
+    }
+
+    pub(super) fn change_spec(&mut self, change: impl FnOnce(&mut crate::api::RolloutSpec)) {
+        change(&mut self.rollout.spec);
+        *self.rollout.metadata.generation.as_mut().unwrap() += 1;
+    }
+
+    pub(super) fn change_status(&mut self, change: impl FnOnce(&mut RolloutStatus)) {
+        change(self.rollout.status.get_or_insert_default());
+    }
+
+    pub(super) fn release(&mut self, image: &str) {
+        self.change_spec(|spec| {
+            spec.template.json["spec"]["containers"][0]["image"] = image.into();
+        });
+    }
+
+    pub(super) fn promote(&mut self) {
+        self.change_status(|status| status.pause_conditions.clear());
+    }
+
+    pub(super) fn decide(&self) -> Decision {
+        let mut observed = Observed {
+            rollout: Arc::new(self.rollout.clone()),
+            replica_sets: self.replica_sets.iter().cloned().map(Arc::new).collect(),
+            analysis_runs: self.runs.iter().cloned().map(Arc::new).collect(),
+            services: BTreeMap::new(),
+            templates: Templates::default(),
+            now: self.now,
+        };
+        loop {
+            let decision = decide(&observed);
+            assert_eq!(
+                decision,
+                decide(&observed),
+                "the same facts, the same decision"
+            );
+            if decision.wants.is_empty() {
+                return decision;
+            }
+            for Want::Template(key) in decision.wants {
+                let found = self.known.iter().find(|(name, _)| *name == key.name);
+                let found = found.map(|(_, spec)| Arc::new(spec.clone()));
+                observed.templates.insert(key, found);
+            }
+        }
+    }
+
+    /// One pass. Tells whether it changed anything.
+    pub(super) fn pass(&mut self) -> bool {
+        let decision = self.decide();
+        let moved = !decision.changes.is_empty();
+        for change in decision.changes {
+            self.make(change);
+        }
+        let written = self.rollout.status.as_ref() != Some(&decision.status);
+        self.rollout.status = Some(decision.status);
+        self.notices.extend(decision.notices);
+        self.wake_at = decision.wake_at;
+        moved || written
+    }
+
+    pub(super) fn replica_set(&mut self, target: &Target) -> &mut ReplicaSet {
+        let found = self
+            .replica_sets
+            .iter_mut()
+            .find(|set| set.name_any() == target.name);
+        found.unwrap()
+    }
+
+    pub(super) fn make(&mut self, change: Change) {
+        let stamp = Some(Time(self.now));
+        match change {
+            Change::DefaultReplicas => self.change_spec(|spec| spec.replicas = Some(1)),
+            Change::SetRevision(revision) => {
+                let value = revision.to_string();
+                self.rollout
+                    .annotations_mut()
+                    .insert(labels::REVISION.into(), value);
+            }
+            Change::CreateReplicaSet(created) => {
+                let mut set: ReplicaSet =
+                    serde_json::from_value(serde_json::to_value(created).unwrap()).unwrap();
+                assert!(
+                    self.replica_sets
+                        .iter()
+                        .all(|other| other.name_any() != set.name_any())
+                );
+                self.made += 1;
+                set.metadata.uid = Some(format!("set-{}", self.made));
+                set.metadata.creation_timestamp = stamp;
+                self.replica_sets.push(set);
+            }
+            Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
+                let set = self.replica_set(&target);
+                let mut value = serde_json::to_value(&*set).unwrap();
+                json_patch::merge(&mut value, &patch);
+                *set = serde_json::from_value(value).unwrap();
+            }
+            Change::DeleteReplicaSet(target) => {
+                self.replica_sets
+                    .retain(|set| set.name_any() != target.name);
+            }
+            Change::StartAnalysis(mut run) => {
+                assert!(
+                    self.runs
+                        .iter()
+                        .all(|other| other.name_any() != run.name_any())
+                );
+                run.metadata.creation_timestamp = stamp;
+                self.runs.push(*run);
+            }
+            Change::StopAnalysis(target) => self.run(&target.name).spec.terminate = true,
+            Change::DeleteAnalysis(target) => {
+                self.runs.retain(|run| run.name_any() != target.name);
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, name: &str) -> &mut AnalysisRun {
+        self.runs
+            .iter_mut()
+            .find(|run| run.name_any() == name)
+            .unwrap()
+    }
+
+    pub(super) fn end_run(&mut self, name: &str, phase: Phase, message: &str) {
+        let status = AnalysisRunStatus {
+            phase: Some(phase),
+            message: message.into(),
+            ..AnalysisRunStatus::default()
+        };
+        self.run(name).status = Some(status);
+    }
+
+    /// Pods of all ReplicaSets come and go; at most `at_once` become available.
+    pub(super) fn kubelet(&mut self, at_once: i32) {
+        for set in &mut self.replica_sets {
+            let wanted = set
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.replicas)
+                .unwrap_or(1);
+            let image = image(set);
+            let status = set.status.get_or_insert_default();
+            let before = status.available_replicas.unwrap_or(0);
+            let most = if self.broken.contains(&image) {
+                0
+            } else {
+                wanted
+            };
+            let available = most.min(before + at_once);
+            *status = ReplicaSetStatus {
+                replicas: wanted,
+                ready_replicas: Some(available),
+                available_replicas: Some(available),
+                ..ReplicaSetStatus::default()
+            };
+        }
+    }
+
+    /// On until nothing changes any more.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..200 {
+            let changed = self.pass();
+            let before = self.replica_sets.clone();
+            self.kubelet(i32::MAX / 2);
+            if !changed && before == self.replica_sets {
+                return;
+            }
+        }
+        panic!("never settles: {:?}", self.status());
+    }
+
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+        self.settle();
+    }
+
+    /// Pods by image, those with any.
+    pub(super) fn pods(&self) -> Vec<(String, i32)> {
+        let mut pods: Vec<(String, i32)> = (self.replica_sets.iter())
+            .map(|set| (image(set), set.spec.as_ref().unwrap().replicas.unwrap()))
+            .filter(|(_, pods)| *pods > 0)
+            .collect();
+        pods.sort();
+        pods
+    }
+
+    pub(super) fn available(&self) -> i32 {
+        let available = |set: &ReplicaSet| set.status.as_ref()?.available_replicas;
+        self.replica_sets.iter().filter_map(available).sum()
+    }
+
+    pub(super) fn told(&self, reason: &str) -> Vec<&str> {
+        let told = self.notices.iter().filter(|notice| notice.reason == reason);
+        told.map(|notice| notice.message.as_str()).collect()
+    }
+
+    pub(super) fn condition(&self, wanted: &ConditionType) -> String {
+        let status = self.status();
+        let found = status
+            .conditions
+            .iter()
+            .find(|c| c.condition_type == *wanted);
+        found
+            .map(|c| format!("{:?} {}: {}", c.status, c.reason, c.message))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn summary(&self) -> String {
+        let status = self.status();
+        format!("{:?} {}", status.phase.unwrap(), status.message)
+            .trim_end()
+            .to_owned()
+    }
+}
+
+pub(super) fn image(set: &ReplicaSet) -> String {
+    let pod = set
+        .spec
+        .as_ref()
+        .unwrap()
+        .template
+        .as_ref()
+        .unwrap()
+        .spec
+        .as_ref()
+        .unwrap();
+    pod.containers[0].image.clone().unwrap()
+}
+
+pub(super) fn pods(expected: &[(&str, i32)]) -> Vec<(String, i32)> {
+    expected
+        .iter()
+        .map(|(image, pods)| ((*image).to_owned(), *pods))
+        .collect()
+}
+
+pub(super) fn steps(steps: Value) -> Value {
+    json!({ "steps": steps })
+}
+
+pub(super) fn analysed(analysis: &Value) -> Value {
+    steps(json!([{"setWeight": 20}, {"analysis": analysis}, {"setWeight": 50}]))
+}
