@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{
-    DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+    DeleteParams, ListParams, Patch, PatchParams, PostParams, VersionMatch, WatchEvent, WatchParams,
 };
 use kube::core::{DynamicObject, GroupVersionKind, ObjectMeta};
 use kube::runtime::controller::{Action, Controller};
@@ -250,6 +250,61 @@ async fn a_story_decides_what_becomes_of_requests() {
             "test list configmaps 1"
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_cut_tells_nothing_about_what_became_of_it() {
+    let server = server();
+    let api = config_maps(&server);
+    server.set_faults(|request| match (request.verb, request.name.as_str()) {
+        ("create", "lost") => Fault::Cut,
+        ("create", "made") => Fault::AppliedThenCut,
+        _ => Fault::None,
+    });
+    for (name, is_made) in [("lost", false), ("made", true)] {
+        let made = api
+            .create(&PostParams::default(), &a_config_map(name, "1"))
+            .await;
+        let error = made.unwrap_err();
+        assert!(!matches!(error, kube::Error::Api(_)), "{error}");
+        assert_eq!(api.get_opt(name).await.unwrap().is_some(), is_made);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_is_cut_at_its_time_and_told_that_its_version_is_forgotten() {
+    let server = server();
+    let api = config_maps(&server);
+    server.set_faults(|request| match request.from_version {
+        Some(_) => Fault::Expired,
+        None => Fault::CutAfter(Duration::from_secs(3)),
+    });
+    add(&api, "a").await;
+    let before = tokio::time::Instant::now();
+    let mut watch = api
+        .watch(&WatchParams::default(), "0")
+        .await
+        .unwrap()
+        .boxed();
+    let first = watch.try_next().await.unwrap().unwrap();
+    assert!(matches!(first, WatchEvent::Added(_)));
+    assert!(watch.try_next().await.is_err());
+    assert_eq!(before.elapsed(), Duration::from_secs(3));
+    let version = server.resource_version().to_string();
+    let watch = api.watch(&WatchParams::default(), &version).await.unwrap();
+    match pin!(watch).try_next().await.unwrap() {
+        Some(WatchEvent::Error(status)) => assert_eq!(status.code, 410),
+        other => panic!("expected 410, got {other:?}"),
+    }
+    let from = ListParams::default()
+        .at(&version)
+        .matching(VersionMatch::Exact);
+    match api.list(&from).await.unwrap_err() {
+        kube::Error::Api(status) => {
+            assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
+        }
+        other => panic!("expected 410, got {other}"),
+    }
 }
 
 fn a_definition() -> Value {

@@ -16,10 +16,10 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 use verdict::api::{AnalysisRun, Phase};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A program that is killed with its owner.
-struct Program(Child);
+pub(crate) struct Program(pub(crate) Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
@@ -29,7 +29,7 @@ impl Drop for Program {
 }
 
 impl Program {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_verdict"));
         command
             .args(arguments)
@@ -39,7 +39,7 @@ impl Program {
     }
 
     /// Asks the program to end, as Kubernetes does, and waits until it has.
-    async fn terminate(&mut self) -> ExitStatus {
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
         let asked = Command::new("kill")
             .args(["-TERM", &self.0.id().to_string()])
             .status();
@@ -48,7 +48,7 @@ impl Program {
     }
 }
 
-async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let wait = async {
         loop {
             match look() {

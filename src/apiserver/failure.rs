@@ -265,8 +265,18 @@ impl Failure {
         Self::new(500, "InternalError", message.into())
     }
 
-    pub(super) fn expired(message: impl Into<String>) -> Self {
-        Self::new(410, "Expired", message.into())
+    /// A watch from a version after which changes are forgotten: the first that is kept follows
+    /// `forgotten`.
+    pub(super) fn watch_expired(wanted: u64, forgotten: u64) -> Self {
+        let message = format!("too old resource version: {wanted} ({forgotten})");
+        Self::new(410, "Expired", message)
+    }
+
+    /// A list of a state that is forgotten.
+    pub(super) fn list_expired() -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list \
+                       result. You can start a new list without the continue parameter.";
+        Self::new(410, "Expired", message.to_owned())
     }
 
     pub(super) fn too_large() -> Self {
@@ -286,7 +296,7 @@ impl Failure {
         }))
     }
 
-    /// An answer that a story scripted.
+    /// An answer that a story scripted or chaos drew.
     pub(super) fn scripted(code: u16) -> Self {
         let reason = match code {
             401 => "Unauthorized",
@@ -300,7 +310,11 @@ impl Failure {
             504 => "Timeout",
             _ => "Unknown",
         };
-        let failure = Self::new(code, reason, format!("scripted failure with status {code}"));
+        let failure = Self::new(
+            code,
+            reason,
+            format!("a fault made on purpose: status {code}"),
+        );
         match code {
             429 | 503 => failure.with_details(json!({"retryAfterSeconds": 1})),
             _ => failure,

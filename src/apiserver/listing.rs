@@ -121,10 +121,7 @@ fn listed(
     core.store
         .list_at(&resource.collection, namespace, revision)
         .map_err(|problem| match problem {
-            Unavailable::Gone { .. } => Failure::expired(
-                "The provided continue parameter is too old to display a consistent list result. \
-                 You can start a new list without the continue parameter.",
-            ),
+            Unavailable::Gone { .. } => Failure::list_expired(),
             Unavailable::Future { current } => Failure::version_too_large(revision, current),
         })
 }
@@ -139,6 +136,16 @@ fn version(query: &Parameters) -> Result<Option<u64>, Failure> {
                  \"{text}\": invalid syntax"
             ))
         }),
+    }
+}
+
+/// The version that a list is of, or after which a watch begins, if the query names one.
+pub(super) fn from_version(query: &Parameters) -> Option<u64> {
+    let token = query.text("continue");
+    if token.is_empty() {
+        version(query).ok().flatten()
+    } else {
+        read_token(token).ok().map(|(revision, _)| revision)
     }
 }
 

@@ -15,6 +15,7 @@
 mod admission;
 mod applying;
 mod built_in;
+mod chaos;
 mod core;
 mod crd;
 mod decode;
@@ -23,6 +24,7 @@ mod deleting;
 mod discovery;
 mod events;
 mod failure;
+mod faults;
 mod fields;
 mod listing;
 mod managed;
@@ -59,6 +61,7 @@ use tower::ServiceExt as _;
 
 use crate::clock::Clock;
 
+pub use chaos::{Chaos, Rates, TooMuch};
 pub use traffic::{Access, Fault, RequestSummary};
 
 use self::core::Core;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -14,6 +14,7 @@ use super::core::Core;
 use super::deleting::{self, Deleted};
 use super::discovery;
 use super::failure::Failure;
+use super::faults;
 use super::listing;
 use super::managed::Write;
 use super::openapi;
@@ -23,7 +24,7 @@ use super::request::{self, LARGEST_BODY, Parameters, Target, WriteOptions, user_
 use super::resources::{Resource, Scale};
 use super::reviews;
 use super::scale;
-use super::traffic::{Fault, RequestSummary};
+use super::traffic::RequestSummary;
 use super::watching;
 use super::writing::{self, Part, Sent, Written};
 
@@ -44,18 +45,13 @@ pub(super) async fn answer(State(core): State<Arc<Core>>, request: Request) -> R
     };
     let query = Parameters::of(&parts.uri);
     let summary = summary(&parts, &target, &query);
-    let fault = core.traffic.note(&summary);
-    match fault {
-        Fault::Status(status) => return refusal(&Failure::scripted(status)),
-        Fault::Delay(time) => tokio::time::sleep(time).await,
-        Fault::None | Fault::AppliedThenStatus(_) | Fault::AppliedThenSilence => {}
-    }
-    let response = route(&core, &parts, &target, &query, &body);
-    match fault {
-        Fault::AppliedThenStatus(status) => refusal(&Failure::scripted(status)),
-        Fault::AppliedThenSilence => std::future::pending().await,
-        Fault::None | Fault::Status(_) | Fault::Delay(_) => response,
-    }
+    core.traffic.note(&summary);
+    let watch_from = summary.from_version.filter(|_| summary.verb == "watch");
+    let fault = core.traffic.fault(|| named(summary, &parts, &body));
+    faults::answer(fault, watch_from, || {
+        route(&core, &parts, &target, &query, &body)
+    })
+    .await
 }
 
 fn summary(parts: &Parts, target: &Target, query: &Parameters) -> RequestSummary {
@@ -69,7 +65,20 @@ fn summary(parts: &Parts, target: &Target, query: &Parameters) -> RequestSummary
         namespace: target.namespace.clone().unwrap_or_default(),
         name: target.name.clone().unwrap_or_default(),
         user_agent: user_agent(&parts.headers).to_owned(),
+        from_version: listing::from_version(query),
     }
+}
+
+/// A create with the name that stands in its body.
+fn named(mut summary: RequestSummary, parts: &Parts, body: &Bytes) -> RequestSummary {
+    if summary.verb == "create" && summary.name.is_empty() {
+        let sent = request::plain_body(&parts.headers, body).unwrap_or_default();
+        let metadata = &sent["metadata"];
+        let name = metadata["name"].as_str().filter(|name| !name.is_empty());
+        let name = name.or(metadata["generateName"].as_str());
+        name.unwrap_or_default().clone_into(&mut summary.name);
+    }
+    summary
 }
 
 /// Paths that are about no resource.
@@ -227,11 +236,10 @@ impl Asked<'_> {
 
     fn watch(&self) -> Result<Response, Failure> {
         let wanted = listing::wanted(self.resource, self.target, self.query, self.rendering())?;
-        let body = match wanted {
-            Ok(wanted) => Body::from_stream(watching::stream(self.core.clone(), wanted)),
-            Err(failure) => Body::from(watching::error_line(&failure)),
-        };
-        Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+        Ok(match wanted {
+            Ok(wanted) => watching::response(self.core.clone(), wanted),
+            Err(failure) => watching::refused(&failure),
+        })
     }
 
     fn list(&self) -> Result<Response, Failure> {

@@ -17,10 +17,22 @@ pub struct RequestSummary {
     pub resource: String,
     /// Empty for cluster-scoped resources and requests across namespaces.
     pub namespace: String,
-    /// Empty where no object is named.
+    /// Empty where no object is named. A create names it in its body; one that leaves the name to
+    /// the server gives the beginning of it.
     pub name: String,
     /// The program that asks, as it calls itself.
     pub user_agent: String,
+    /// Where a watch begins or which state a list tells, if they name a version: it may be
+    /// forgotten.
+    pub from_version: Option<u64>,
+}
+
+impl RequestSummary {
+    /// The program that asks: its name for itself up to the first `/`.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        self.user_agent.split('/').next().unwrap_or_default()
+    }
 }
 
 /// What is done with a request.
@@ -36,6 +48,14 @@ pub enum Fault {
     AppliedThenStatus(u16),
     /// It is carried out and never answered.
     AppliedThenSilence,
+    /// It is not carried out, and its connection is cut.
+    Cut,
+    /// It is carried out, and its connection is cut before the answer.
+    AppliedThenCut,
+    /// A watch's connection is cut after this time, unless the watch has ended.
+    CutAfter(Duration),
+    /// A watch or a list is answered as if the version that it names were forgotten: 410.
+    Expired,
 }
 
 type Decide = Arc<dyn Fn(&RequestSummary) -> Fault + Send + Sync>;
@@ -71,25 +91,27 @@ impl Traffic {
         *self.decide.lock().unwrap_or_else(PoisonError::into_inner) = decide;
     }
 
-    /// Records a request and answers what is to be done with it.
-    pub(super) fn note(&self, request: &RequestSummary) -> Fault {
-        let program = request.user_agent.split('/').next().unwrap_or_default();
+    /// Records a request.
+    pub(super) fn note(&self, request: &RequestSummary) {
         let access = Access {
-            program: program.to_owned(),
+            program: request.program().to_owned(),
             verb: request.verb,
             group: request.group.clone(),
             resource: request.resource.clone(),
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen.entry(access).or_default() += 1;
-        drop(seen);
+    }
+
+    /// What is to be done with a request, which is completed only if somebody decides about it.
+    pub(super) fn fault(&self, request: impl FnOnce() -> RequestSummary) -> Fault {
         // The story's function runs without the lock: it may ask the server itself.
         let decide = self
             .decide
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        decide.map_or(Fault::None, |decide| decide(request))
+        decide.map_or(Fault::None, |decide| decide(&request()))
     }
 
     pub(super) fn seen(&self) -> BTreeMap<Access, u64> {

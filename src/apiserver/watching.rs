@@ -8,8 +8,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use futures::Stream;
+use axum::body::{Body, Bytes};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -70,14 +71,22 @@ struct Watcher {
 }
 
 /// The events of a watch, one JSON object a line.
-pub(super) fn stream(
-    core: Arc<Core>,
-    wanted: Wanted,
-) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+pub(super) fn response(core: Arc<Core>, wanted: Wanted) -> Response {
     let watcher = Watcher::open(core, wanted);
-    futures::stream::unfold(watcher, |mut watcher| async {
-        watcher.next().await.map(|line| (Ok(line), watcher))
-    })
+    let lines = futures::stream::unfold(watcher, |mut watcher| async {
+        let line = watcher.next().await?;
+        Some((Ok::<_, Infallible>(line), watcher))
+    });
+    lines_response(Body::from_stream(lines))
+}
+
+/// A watch that only tells why it ends.
+pub(super) fn refused(failure: &Failure) -> Response {
+    lines_response(Body::from(error_line(failure)))
+}
+
+fn lines_response(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 impl Watcher {
@@ -176,10 +185,7 @@ impl Watcher {
                 self.seen = self.seen.max(revision);
             }
             Err(Unavailable::Gone { forgotten }) => {
-                let failure = Failure::expired(format!(
-                    "too old resource version: {} ({forgotten})",
-                    self.seen
-                ));
+                let failure = Failure::watch_expired(self.seen, forgotten);
                 self.lines.push_back(error_line(&failure));
                 self.ended = true;
             }
@@ -250,6 +256,6 @@ fn line(event: &str, object: &[u8]) -> Bytes {
 }
 
 /// A failure as an event.
-pub(super) fn error_line(failure: &Failure) -> Bytes {
+fn error_line(failure: &Failure) -> Bytes {
     line("ERROR", failure.status().to_string().as_bytes())
 }

@@ -1,7 +1,9 @@
 //! `verdict cluster`: the embedded cluster on a loopback port, for `kubectl`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -11,9 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::serving::{self, Serving, ServingArgs};
 use super::{Exit, Output};
 use crate::api::crds;
-use crate::apiserver::{Refusal, Server};
+use crate::apiserver::{Chaos, Rates, Refusal, Server, TooMuch};
 use crate::clock::Clock;
 use crate::simulation;
+
+/// How the simulation calls itself.
+const SIMULATION: &str = "verdict-simulation";
+
+/// Programs that chaos leaves alone: the ones that people look at the cluster with, and the rest of
+/// the cluster, whose pods should become ready when they are said to.
+const SPARED: [&str; 3] = ["kubectl", "kubectl-argo-rollouts", SIMULATION];
 
 /// How long the simulation may take to end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -27,6 +36,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct ClusterArgs {
     #[command(flatten)]
     serving: ServingArgs,
+    /// Have the API server fail as real ones do: of the requests of all programs but kubectl and the
+    /// simulation some are refused (409, 429, 500, 503), delayed or never answered; watches are cut
+    /// or told that their version is forgotten (410). The same seed makes the same faults
+    #[arg(long, value_name = "SEED")]
+    chaos: Option<u64>,
 }
 
 #[derive(Debug, Error)]
@@ -39,6 +53,8 @@ enum Error {
     Definition(serde_json::Error),
     #[error("cannot register a CustomResourceDefinition: {0}")]
     Refused(Refusal),
+    #[error("cannot make chaos: {0}")]
+    Chaos(#[from] TooMuch),
 }
 
 /// Runs the command.
@@ -61,27 +77,82 @@ async fn serve(args: &ClusterArgs, output: &mut Output) -> Result<(), Error> {
         let definition = serde_json::to_value(definition).map_err(Error::Definition)?;
         server.create(definition).map_err(Error::Refused)?;
     }
+    let chaos = args.chaos.map(|seed| unleash(seed, &server)).transpose()?;
     let serving = Serving::start(&server, &args.serving).await?;
     let stop = CancellationToken::new();
     let mut rest = tokio::spawn(simulation::run(
-        server.client_as("verdict-simulation"),
+        server.client_as(SIMULATION),
         clock,
         simulation::Options::default(),
         stop.clone(),
     ));
     greet(&args.serving.kubeconfig, serving.port, output);
+    if let Some(seed) = args.chaos {
+        output.talk(warning(seed));
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         _ = &mut rest => {}
     }
     output.talk("stopping");
+    if let Some(chaos) = chaos {
+        output.talk(tally(&chaos.done()));
+    }
     stop.cancel();
     let ended = serving.end().await;
     if !rest.is_finished() {
         let _ = tokio::time::timeout(FAREWELL, rest).await;
     }
     Ok(ended?)
+}
+
+/// Makes faults for all programs but those that people look with and the rest of the cluster itself.
+fn unleash(seed: u64, server: &Server) -> Result<Arc<Chaos>, TooMuch> {
+    let chaos = Arc::new(Chaos::new(seed, Rates::default())?.sparing(SPARED));
+    let source = Arc::clone(&chaos);
+    server.set_faults(move |request| source.fault(request));
+    Ok(chaos)
+}
+
+/// What is to be expected of a server with chaos.
+fn warning(seed: u64) -> String {
+    let Rates {
+        conflict,
+        too_many_requests,
+        internal_error,
+        unavailable,
+        cut,
+        delay,
+        expired,
+        watch_cut,
+        longest_delay,
+        longest_watch,
+        most_in_a_row,
+    } = Rates::default();
+    let spared = SPARED.join(", ");
+    format!(
+        "Chaos is on, with seed {seed}, for all programs but {spared}. Of 1000 requests are\n\
+         - refused: {conflict} with 409 (updates and patches), {too_many_requests} with 429, \
+         {internal_error} with 500, {unavailable} with 503\n\
+         - cut off before the answer: {cut}; every second of these and of the 500s was carried out\n\
+         - delayed: {delay}, by up to {longest_delay:?}\n\
+         - if watches: {watch_cut} cut within {longest_watch:?}, {expired} answered 410, as lists \
+         from a version are\n\
+         After {most_in_a_row} refusals in a row the same request is carried out."
+    )
+}
+
+/// What chaos did, in one line.
+fn tally(done: &BTreeMap<&'static str, u64>) -> String {
+    let told: Vec<String> = done
+        .iter()
+        .map(|(name, times)| format!("{name}: {times}"))
+        .collect();
+    match told.as_slice() {
+        [] => "chaos had no request to spoil".to_owned(),
+        told => format!("chaos spoiled requests ({})", told.join(", ")),
+    }
 }
 
 fn greet(kubeconfig: &Path, port: u16, output: &mut Output) {
