@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use super::events;
 use super::resources::Resource;
 use super::store::Object;
-use super::table;
+use super::table::{self, Columns};
 
 /// The form of an answer, as `Accept` and the query ask for it.
 #[derive(Debug, Clone)]
@@ -65,7 +65,20 @@ impl Rendering {
             Form::Table => {
                 let metadata = json!({"resourceVersion": object.revision.to_string()});
                 let value = in_version(resource, &object.value);
-                Bytes::from(self.table(resource, &metadata, &[value]).to_string())
+                Bytes::from(self.table(Columns::of(resource), &metadata, &[value]))
+            }
+        }
+    }
+
+    /// A Scale as JSON text.
+    pub(super) fn scale(&self, scale: &Value) -> Bytes {
+        match self.form {
+            Form::Whole => scale.to_string().into(),
+            Form::Metadata => metadata_only(scale).to_string().into(),
+            Form::Table => {
+                let metadata = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+                let scale = [Cow::Borrowed(scale)];
+                self.table(Columns::of_scale(), &metadata, &scale).into()
             }
         }
     }
@@ -80,7 +93,7 @@ impl Rendering {
         if self.form == Form::Table {
             let values: Vec<Cow<'_, Value>> =
                 objects.map(|o| in_version(resource, &o.value)).collect();
-            return Bytes::from(self.table(resource, metadata, &values).to_string());
+            return Bytes::from(self.table(Columns::of(resource), metadata, &values));
         }
         let (kind, api_version) = match self.form {
             Form::Metadata => ("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned()),
@@ -101,13 +114,13 @@ impl Rendering {
         Bytes::from(text)
     }
 
-    fn table(&self, resource: &Resource, metadata: &Value, objects: &[Cow<'_, Value>]) -> Value {
+    fn table(&self, columns: Columns<'_>, metadata: &Value, objects: &[Cow<'_, Value>]) -> String {
         let carried = |object: &Value| match self.include {
             Include::None => Value::Null,
             Include::Metadata => metadata_only(object),
             Include::Object => object.clone(),
         };
-        table::table(resource, metadata, objects, &carried, self.clock.now())
+        table::table(columns, metadata, objects, &carried, self.clock.now()).to_string()
     }
 }
 

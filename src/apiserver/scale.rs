@@ -65,7 +65,7 @@ pub(super) fn apply(scale: &Scale, wanted: &Value, object: &mut Value) {
 }
 
 /// A label selector as the text that a list takes.
-fn selector_text(selector: &Value) -> String {
+pub(super) fn selector_text(selector: &Value) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (name, value) in selector["matchLabels"].as_object().into_iter().flatten() {
         parts.push(format!("{name}={}", value.as_str().unwrap_or_default()));

@@ -312,8 +312,8 @@ impl Asked<'_> {
         let object = object.ok_or_else(|| Failure::not_found(self.resource, &key.1))?;
         let wanted: MakeScale<'_> = match self.parts.method.as_str() {
             "GET" | "HEAD" => {
-                let told = scale::of(paths, &object.value).to_string();
-                return Ok(self.respond(StatusCode::OK, told.into()));
+                let told = self.rendering().scale(&scale::of(paths, &object.value));
+                return Ok(self.respond(StatusCode::OK, told));
             }
             "PUT" => {
                 let sent = self.sent()?.object;
@@ -346,8 +346,10 @@ impl Asked<'_> {
                 Ok(Sent { object, duplicates })
             },
         )?;
-        let told = scale::of(paths, &written.object.value).to_string();
-        Ok(self.respond(StatusCode::OK, told.into()))
+        let told = self
+            .rendering()
+            .scale(&scale::of(paths, &written.object.value));
+        Ok(self.respond(StatusCode::OK, told))
     }
 
     fn delete_options(&self) -> Result<deleting::Options, Failure> {
