@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::defaults;
 use super::failure::{Cause, Failure};
+use super::messages;
 use super::names;
 use super::request::{FieldValidation, WriteOptions};
 use super::resources::{Origin, Resource};
@@ -81,6 +82,8 @@ pub(super) fn shape(
     let unknown = shaping::shape(&resource.schema, object);
     if resource.origin == Origin::BuiltIn {
         check_types(resource, object)?;
+        let name = messages::name(&resource.api_version(), &resource.kind);
+        messages::omit_zeros(&name, object);
     }
     let problems: Vec<String> = unknown
         .iter()
@@ -245,7 +248,7 @@ pub(super) fn complete_new(resource: &Resource, object: &mut Value) {
     }
     if resource.origin == Origin::BuiltIn {
         defaults::fill(resource, object);
-        defaults::start_status(resource, object);
+        defaults::start(resource, object);
     }
 }
 

@@ -1,116 +1,36 @@
 //! The built-in kinds that are served, with the schemas of their Go types.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Endpoints, Event, Namespace, Node, Pod, Secret, Service, ServiceAccount,
-};
-use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
+use super::kinds::{Feature, KINDS, Kind};
 use super::resources::{Origin, Resource, Scale};
 use super::schema::{ListKind, Schema, Shape};
-
-/// A built-in kind in short; see [`Resource`] for what the fields mean.
-struct Kind {
-    group: &'static str,
-    version: &'static str,
-    name: &'static str,
-    plural: &'static str,
-    short_names: &'static [&'static str],
-    in_all: bool,
-    features: &'static [Feature],
-    schema: &'static str,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Feature {
-    ClusterScoped,
-    Status,
-    Scale,
-    Generation,
-    /// A replace needs a resourceVersion.
-    Conditional,
-}
-
-use Feature::{ClusterScoped, Conditional, Generation, Scale as Scaled, Status};
-
-const fn kind(
-    (group, version): (&'static str, &'static str),
-    (name, plural): (&'static str, &'static str),
-    short_names: &'static [&'static str],
-    features: &'static [Feature],
-    schema: &'static str,
-) -> Kind {
-    Kind {
-        group,
-        version,
-        name,
-        plural,
-        short_names,
-        in_all: false,
-        features,
-        schema,
-    }
-}
-
-const fn in_all(mut kind: Kind) -> Kind {
-    kind.in_all = true;
-    kind
-}
-
-const CORE: (&str, &str) = ("", "v1");
-const APPS: (&str, &str) = ("apps", "v1");
-
-/// In the order of discovery.
-#[rustfmt::skip]
-const KINDS: &[Kind] = &[
-    kind(CORE, ("ConfigMap", "configmaps"), &["cm"], &[], "io.k8s.api.core.v1.ConfigMap"),
-    kind(CORE, ("Endpoints", "endpoints"), &["ep"], &[], "io.k8s.api.core.v1.Endpoints"),
-    kind(CORE, ("Event", "events"), &["ev"], &[], "io.k8s.api.core.v1.Event"),
-    kind(CORE, ("Namespace", "namespaces"), &["ns"], &[ClusterScoped, Status], "io.k8s.api.core.v1.Namespace"),
-    kind(CORE, ("Node", "nodes"), &["no"], &[ClusterScoped, Status], "io.k8s.api.core.v1.Node"),
-    in_all(kind(CORE, ("Pod", "pods"), &["po"], &[Status], "io.k8s.api.core.v1.Pod")),
-    kind(CORE, ("Secret", "secrets"), &[], &[], "io.k8s.api.core.v1.Secret"),
-    kind(CORE, ("ServiceAccount", "serviceaccounts"), &["sa"], &[], "io.k8s.api.core.v1.ServiceAccount"),
-    in_all(kind(CORE, ("Service", "services"), &["svc"], &[Status], "io.k8s.api.core.v1.Service")),
-    kind(("apiextensions.k8s.io", "v1"), ("CustomResourceDefinition", "customresourcedefinitions"), &["crd", "crds"], &[ClusterScoped, Status, Generation, Conditional], "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"),
-    in_all(kind(APPS, ("Deployment", "deployments"), &["deploy"], &[Status, Scaled, Generation], "io.k8s.api.apps.v1.Deployment")),
-    in_all(kind(APPS, ("ReplicaSet", "replicasets"), &["rs"], &[Status, Scaled, Generation], "io.k8s.api.apps.v1.ReplicaSet")),
-    kind(("events.k8s.io", "v1"), ("Event", "events"), &["ev"], &[], "io.k8s.api.events.v1.Event"),
-    in_all(kind(("autoscaling", "v2"), ("HorizontalPodAutoscaler", "horizontalpodautoscalers"), &["hpa"], &[Status], "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler")),
-    in_all(kind(("batch", "v1"), ("Job", "jobs"), &[], &[Status, Generation], "io.k8s.api.batch.v1.Job")),
-    kind(("networking.k8s.io", "v1"), ("Ingress", "ingresses"), &["ing"], &[Status, Generation], "io.k8s.api.networking.v1.Ingress"),
-    kind(("coordination.k8s.io", "v1"), ("Lease", "leases"), &[], &[Conditional], "io.k8s.api.coordination.v1.Lease"),
-];
 
 /// The built-in resources; built once.
 pub(super) fn resources() -> Vec<Arc<Resource>> {
     static RESOURCES: OnceLock<Vec<Arc<Resource>>> = OnceLock::new();
     RESOURCES
         .get_or_init(|| {
-            let mut schemas = Definitions::shared().reader();
+            let definitions = Definitions::shared();
+            let mut schemas = definitions.reader();
             KINDS
                 .iter()
-                .map(|kind| Arc::new(resource(kind, schemas.schema(kind.schema))))
+                .map(|kind| {
+                    let name = definitions.name(&kind.api_version(), kind.name);
+                    let schema = schemas.schema(name.unwrap_or_default());
+                    Arc::new(resource(kind, schema))
+                })
                 .collect()
         })
         .clone()
 }
 
 fn resource(kind: &Kind, schema: Arc<Schema>) -> Resource {
-    let has = |feature: Feature| kind.features.contains(&feature);
-    let api_version = match kind.group {
-        "" => kind.version.to_owned(),
-        group => format!("{group}/{}", kind.version),
-    };
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
     let is_event = kind.name == "Event";
     let collection = match kind.group {
         "" => kind.plural.to_owned(),
@@ -124,29 +44,25 @@ fn resource(kind: &Kind, schema: Arc<Schema>) -> Resource {
         singular: kind.name.to_lowercase(),
         kind: kind.name.to_owned(),
         list_kind: format!("{}List", kind.name),
-        namespaced: !has(ClusterScoped),
-        short_names: kind.short_names.iter().map(ToString::to_string).collect(),
-        categories: if kind.in_all {
-            vec!["all".to_owned()]
-        } else {
-            Vec::new()
-        },
+        namespaced: !kind.has(Feature::ClusterScoped),
+        short_names: texts(kind.short_names),
+        categories: texts(kind.categories),
         origin: Origin::BuiltIn,
-        status: has(Status),
-        scale: has(Scaled).then(|| Scale {
+        status: kind.has(Feature::Status),
+        scale: kind.has(Feature::Scale).then(|| Scale {
             spec_replicas: vec!["spec".to_owned(), "replicas".to_owned()],
             status_replicas: vec!["status".to_owned(), "replicas".to_owned()],
             selector: None,
         }),
-        generation: has(Generation),
-        unconditional: !has(Conditional),
+        generation: kind.has(Feature::Generation),
+        unconditional: !kind.has(Feature::Conditional),
         schema,
         columns: Vec::new(),
         collection: collection.into(),
         stored_as: if is_event {
             "v1".to_owned()
         } else {
-            api_version
+            kind.api_version()
         },
     }
 }
@@ -161,43 +77,39 @@ pub(super) fn object_meta() -> Arc<Schema> {
     .clone()
 }
 
-/// The OpenAPI definitions of the built-in types, by their full names.
-pub(super) struct Definitions(Map<String, Value>);
+/// The OpenAPI definitions of the built-in types.
+pub(super) struct Definitions {
+    /// By full name.
+    types: Map<String, Value>,
+    /// The full names of kinds, by apiVersion and kind: `apps/v1/Deployment`.
+    names: BTreeMap<String, String>,
+}
 
 impl Definitions {
     pub(super) fn shared() -> &'static Self {
         static DEFINITIONS: OnceLock<Definitions> = OnceLock::new();
         DEFINITIONS.get_or_init(|| {
             let mut generator = SchemaGenerator::default();
-            define::<ConfigMap>(&mut generator);
-            define::<Endpoints>(&mut generator);
-            define::<Event>(&mut generator);
-            define::<Namespace>(&mut generator);
-            define::<Node>(&mut generator);
-            define::<Pod>(&mut generator);
-            define::<Secret>(&mut generator);
-            define::<ServiceAccount>(&mut generator);
-            define::<Service>(&mut generator);
-            define::<CustomResourceDefinition>(&mut generator);
-            define::<Deployment>(&mut generator);
-            define::<ReplicaSet>(&mut generator);
-            define::<k8s_openapi::api::events::v1::Event>(&mut generator);
-            define::<HorizontalPodAutoscaler>(&mut generator);
-            define::<Job>(&mut generator);
-            define::<Ingress>(&mut generator);
-            define::<Lease>(&mut generator);
-            Self(generator.take_definitions(true))
+            let names = KINDS.iter().map(|kind| {
+                let name = (kind.define)(&mut generator).into_owned();
+                (format!("{}/{}", kind.api_version(), kind.name), name)
+            });
+            Self {
+                names: names.collect(),
+                types: generator.take_definitions(true),
+            }
         })
+    }
+
+    /// The full name of the type of a kind.
+    pub(super) fn name(&self, api_version: &str, kind: &str) -> Option<&str> {
+        let found = self.names.get(&format!("{api_version}/{kind}"));
+        found.map(String::as_str)
     }
 
     /// The definition of a type, as OpenAPI writes it.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// The full names of all types.
-    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        self.0.keys()
+        self.types.get(name)
     }
 
     fn reader(&self) -> Reader<'_> {
@@ -206,10 +118,6 @@ impl Definitions {
             read: HashMap::new(),
         }
     }
-}
-
-fn define<T: JsonSchema>(generator: &mut SchemaGenerator) {
-    let _ = generator.subschema_for::<T>();
 }
 
 /// Turns definitions into schemas, each once.

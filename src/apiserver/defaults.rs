@@ -1,17 +1,16 @@
 //! What a real API server fills into objects of built-in kinds.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::events;
+use super::pods;
 use super::resources::Resource;
+use super::services;
 
 /// Sets a field that is absent.
-fn or(object: &mut Value, name: &str, value: Value) {
+pub(super) fn or(object: &mut Value, name: &str, value: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.entry(name).or_insert(value);
     }
@@ -19,53 +18,42 @@ fn or(object: &mut Value, name: &str, value: Value) {
 
 /// Fills in the defaults of a kind.
 pub(super) fn fill(resource: &Resource, object: &mut Value) {
-    let has_spec = object["spec"].is_object();
     match resource.kind.as_str() {
-        "Pod"
-        | "ReplicaSet"
-        | "Deployment"
-        | "Job"
-        | "Service"
-        | "HorizontalPodAutoscaler"
-        | "CustomResourceDefinition"
-            if !has_spec => {}
-        "Pod" => fill_pod(&mut object["spec"]),
-        "ReplicaSet" => {
-            or(&mut object["spec"], "replicas", json!(1));
-            fill_template(&mut object["spec"]);
-        }
-        "Deployment" => fill_deployment(&mut object["spec"]),
-        "Job" => {
-            let spec = &mut object["spec"];
-            if spec["completions"].is_null() && spec["parallelism"].is_null() {
-                or(spec, "completions", json!(1));
-            }
-            or(spec, "parallelism", json!(1));
-            or(spec, "backoffLimit", json!(6));
-            or(spec, "manualSelector", json!(false));
-            or(spec, "completionMode", json!("NonIndexed"));
-            or(spec, "suspend", json!(false));
-            or(spec, "podReplacementPolicy", json!("TerminatingOrFailed"));
-            fill_job_template(spec);
-        }
-        "Service" => fill_service(&mut object["spec"]),
-        "Secret" => fill_secret(object),
+        "Secret" => return fill_secret(object),
+        "Event" => return events::fill(object),
         "Namespace" => {
             let name = object["metadata"]["name"].clone();
             if name.is_string() {
                 object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
             }
+            return;
         }
-        "Event" => events::fill(object),
-        "HorizontalPodAutoscaler" => or(&mut object["spec"], "minReplicas", json!(1)),
-        "CustomResourceDefinition" => {
-            or(
-                &mut object["spec"],
-                "conversion",
-                json!({"strategy": "None"}),
-            );
-        }
+        "RoleBinding" | "ClusterRoleBinding" => return fill_binding(object),
         _ => {}
+    }
+    let Some(spec @ Value::Object(_)) = object.get_mut("spec") else {
+        return;
+    };
+    match resource.kind.as_str() {
+        "Pod" => pods::fill(spec),
+        "ReplicaSet" | "ReplicationController" => or(spec, "replicas", json!(1)),
+        "Deployment" => fill_deployment(spec),
+        "StatefulSet" => fill_stateful_set(spec),
+        "DaemonSet" => fill_daemon_set(spec),
+        "Job" => fill_job(spec),
+        "CronJob" => fill_cron_job(spec),
+        "Service" => services::fill(spec),
+        "HorizontalPodAutoscaler" => or(spec, "minReplicas", json!(1)),
+        "PersistentVolumeClaim" => or(spec, "volumeMode", json!("Filesystem")),
+        "PersistentVolume" => {
+            or(spec, "volumeMode", json!("Filesystem"));
+            or(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
+        }
+        "CustomResourceDefinition" => or(spec, "conversion", json!({"strategy": "None"})),
+        _ => {}
+    }
+    if resource.kind != "Job" {
+        pods::fill_template(spec);
     }
 }
 
@@ -74,127 +62,85 @@ fn fill_deployment(spec: &mut Value) {
     or(spec, "revisionHistoryLimit", json!(10));
     or(spec, "progressDeadlineSeconds", json!(600));
     or(spec, "strategy", json!({}));
-    let strategy = &mut spec["strategy"];
+    let limits = json!({"maxSurge": "25%", "maxUnavailable": "25%"});
+    fill_strategy(&mut spec["strategy"], limits);
+}
+
+fn fill_stateful_set(spec: &mut Value) {
+    or(spec, "replicas", json!(1));
+    or(spec, "revisionHistoryLimit", json!(10));
+    or(spec, "podManagementPolicy", json!("OrderedReady"));
+    let retain = json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
+    or(spec, "persistentVolumeClaimRetentionPolicy", retain);
+    or(spec, "updateStrategy", json!({}));
+    fill_strategy(&mut spec["updateStrategy"], json!({"partition": 0}));
+}
+
+fn fill_daemon_set(spec: &mut Value) {
+    or(spec, "revisionHistoryLimit", json!(10));
+    or(spec, "updateStrategy", json!({}));
+    let limits = json!({"maxSurge": 0, "maxUnavailable": 1});
+    fill_strategy(&mut spec["updateStrategy"], limits);
+}
+
+/// Fills in how pods are replaced: step by step, within limits.
+fn fill_strategy(strategy: &mut Value, limits: Value) {
     or(strategy, "type", json!("RollingUpdate"));
-    if strategy["type"] == "RollingUpdate" {
-        or(strategy, "rollingUpdate", json!({}));
-        or(&mut strategy["rollingUpdate"], "maxSurge", json!("25%"));
-        or(
-            &mut strategy["rollingUpdate"],
-            "maxUnavailable",
-            json!("25%"),
-        );
+    if strategy["type"] != "RollingUpdate" {
+        return;
     }
-    fill_template(spec);
-}
-
-fn fill_template(spec: &mut Value) {
-    if spec["template"].is_object() {
-        or(&mut spec["template"], "metadata", json!({}));
-        fill_pod(&mut spec["template"]["spec"]);
+    or(strategy, "rollingUpdate", json!({}));
+    if let Value::Object(limits) = limits {
+        for (name, limit) in limits {
+            or(&mut strategy["rollingUpdate"], &name, limit);
+        }
     }
 }
 
-/// As [`fill_template`]; a Job's restart policy has to be said.
+fn fill_job(spec: &mut Value) {
+    if spec["completions"].is_null() && spec["parallelism"].is_null() {
+        or(spec, "completions", json!(1));
+    }
+    or(spec, "parallelism", json!(1));
+    or(spec, "backoffLimit", json!(6));
+    or(spec, "manualSelector", json!(false));
+    or(spec, "completionMode", json!("NonIndexed"));
+    or(spec, "suspend", json!(false));
+    or(spec, "podReplacementPolicy", json!("TerminatingOrFailed"));
+    fill_job_template(spec);
+}
+
+fn fill_cron_job(spec: &mut Value) {
+    or(spec, "concurrencyPolicy", json!("Allow"));
+    or(spec, "suspend", json!(false));
+    or(spec, "successfulJobsHistoryLimit", json!(3));
+    or(spec, "failedJobsHistoryLimit", json!(1));
+    if let Some(template) = spec.get_mut("jobTemplate") {
+        or(template, "metadata", json!({}));
+        if let Some(job) = template.get_mut("spec") {
+            fill_job_template(job);
+        }
+    }
+}
+
+/// Fills in the template of a Job, whose restart policy has to be said.
 fn fill_job_template(spec: &mut Value) {
     let unset = spec["template"]["spec"]["restartPolicy"].is_null();
-    fill_template(spec);
+    pods::fill_template(spec);
     if unset && let Some(fields) = spec["template"]["spec"].as_object_mut() {
         fields.remove("restartPolicy");
     }
 }
 
-fn fill_pod(spec: &mut Value) {
-    if !spec.is_object() {
-        return;
+fn fill_binding(binding: &mut Value) {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    if let Some(role) = binding.get_mut("roleRef") {
+        or(role, "apiGroup", json!(GROUP));
     }
-    or(spec, "restartPolicy", json!("Always"));
-    or(spec, "terminationGracePeriodSeconds", json!(30));
-    or(spec, "dnsPolicy", json!("ClusterFirst"));
-    or(spec, "securityContext", json!({}));
-    or(spec, "schedulerName", json!("default-scheduler"));
-    if let Some(account) = spec.get("serviceAccountName").cloned() {
-        or(spec, "serviceAccount", account);
-    }
-    for list in ["containers", "initContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
-            fill_container(container);
-        }
-    }
-    // Indexing a list that is not there made it null.
-    if let Some(fields) = spec.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-}
-
-fn fill_container(container: &mut Value) {
-    if !container.is_object() {
-        return;
-    }
-    or(container, "resources", json!({}));
-    or(
-        container,
-        "terminationMessagePath",
-        json!("/dev/termination-log"),
-    );
-    or(container, "terminationMessagePolicy", json!("File"));
-    let image = container["image"].as_str().unwrap_or_default();
-    let policy = if is_latest(image) {
-        "Always"
-    } else {
-        "IfNotPresent"
-    };
-    or(container, "imagePullPolicy", json!(policy));
-    if let Some(ports) = container.get_mut("ports").and_then(Value::as_array_mut) {
-        for port in ports {
-            or(port, "protocol", json!("TCP"));
-        }
-    }
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(probe) = container.get_mut(probe) {
-            fill_probe(probe);
-        }
-    }
-    if let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) {
-        for variable in env {
-            if let Some(field) = variable.pointer_mut("/valueFrom/fieldRef") {
-                or(field, "apiVersion", json!("v1"));
-            }
-        }
-    }
-}
-
-fn fill_probe(probe: &mut Value) {
-    or(probe, "timeoutSeconds", json!(1));
-    or(probe, "periodSeconds", json!(10));
-    or(probe, "successThreshold", json!(1));
-    or(probe, "failureThreshold", json!(3));
-    if let Some(get) = probe.get_mut("httpGet") {
-        or(get, "path", json!("/"));
-        or(get, "scheme", json!("HTTP"));
-    }
-}
-
-/// No tag, or the tag `latest`. A digest is neither.
-fn is_latest(image: &str) -> bool {
-    let last = image.rsplit('/').next().unwrap_or_default();
-    !last.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
-}
-
-fn fill_service(spec: &mut Value) {
-    or(spec, "type", json!("ClusterIP"));
-    or(spec, "sessionAffinity", json!("None"));
-    if spec["type"] == "ExternalName" {
-        return;
-    }
-    or(spec, "internalTrafficPolicy", json!("Cluster"));
-    or(spec, "ipFamilies", json!(["IPv4"]));
-    or(spec, "ipFamilyPolicy", json!("SingleStack"));
-    if let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) {
-        for port in ports {
-            or(port, "protocol", json!("TCP"));
-            let target = port["port"].clone();
-            or(port, "targetPort", target);
+    let subjects = binding.get_mut("subjects").and_then(Value::as_array_mut);
+    for subject in subjects.into_iter().flatten() {
+        if subject["kind"] != "ServiceAccount" {
+            or(subject, "apiGroup", json!(GROUP));
         }
     }
 }
@@ -216,15 +162,41 @@ fn fill_secret(secret: &mut Value) {
 }
 
 /// The status that a new object begins with, and what is given once.
-pub(super) fn start_status(resource: &Resource, object: &mut Value) {
+pub(super) fn start(resource: &Resource, object: &mut Value) {
     match resource.kind.as_str() {
         "Namespace" => {
             object["spec"] = json!({"finalizers": ["kubernetes"]});
             object["status"] = json!({"phase": "Active"});
         }
-        "Pod" => object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"}),
-        "ReplicaSet" => object["status"] = json!({"replicas": 0}),
-        "Deployment" | "Job" => object["status"] = json!({}),
+        "Pod" => {
+            pods::admit(object);
+            let quality = pods::quality(&object["spec"]);
+            object["status"] = json!({"phase": "Pending", "qosClass": quality});
+        }
+        "ReplicaSet" | "ReplicationController" => object["status"] = json!({"replicas": 0}),
+        "StatefulSet" => {
+            object["status"] = json!({"replicas": 0, "availableReplicas": 0});
+        }
+        "DaemonSet" => {
+            object["status"] = json!({
+                "currentNumberScheduled": 0,
+                "desiredNumberScheduled": 0,
+                "numberMisscheduled": 0,
+                "numberReady": 0,
+            });
+        }
+        "PodDisruptionBudget" => {
+            object["status"] = json!({
+                "currentHealthy": 0,
+                "desiredHealthy": 0,
+                "disruptionsAllowed": 0,
+                "expectedPods": 0,
+            });
+        }
+        "PersistentVolume" | "PersistentVolumeClaim" => {
+            object["status"] = json!({"phase": "Pending"});
+        }
+        "Deployment" | "Job" | "CronJob" => object["status"] = json!({}),
         "Service" | "Ingress" => object["status"] = json!({"loadBalancer": {}}),
         "HorizontalPodAutoscaler" => {
             object["status"] = json!({"desiredReplicas": 0, "currentMetrics": null});
@@ -256,17 +228,7 @@ pub(super) fn fill_from_identity(resource: &Resource, object: &mut Value) {
             object["spec"]["selector"] =
                 json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
         }
-        "Service" if object["spec"]["type"] != "ExternalName" => {
-            let spec = &mut object["spec"];
-            let mut hasher = DefaultHasher::new();
-            uid.to_string().hash(&mut hasher);
-            let hash = hasher.finish().to_be_bytes();
-            // 10.96.0.0/12 is where kubeadm puts services.
-            let address = format!("10.{}.{}.{}", 96 + hash[0] % 16, hash[1], hash[2].max(2));
-            or(spec, "clusterIP", json!(address));
-            let address = spec["clusterIP"].clone();
-            or(spec, "clusterIPs", json!([address]));
-        }
+        "Service" => services::allocate(object),
         "Namespace" => fill(resource, object),
         _ => {}
     }
@@ -275,13 +237,7 @@ pub(super) fn fill_from_identity(resource: &Resource, object: &mut Value) {
 /// What an update that leaves it out keeps.
 pub(super) fn carry_over(resource: &Resource, before: &Value, object: &mut Value) {
     match resource.kind.as_str() {
-        "Service" => {
-            for name in ["clusterIP", "clusterIPs"] {
-                if let Some(value) = before["spec"].get(name) {
-                    or(&mut object["spec"], name, value.clone());
-                }
-            }
-        }
+        "Service" => services::carry_over(before, object),
         "Job" => {
             if let Some(selector) = before["spec"].get("selector") {
                 or(&mut object["spec"], "selector", selector.clone());
@@ -295,24 +251,5 @@ pub(super) fn carry_over(resource: &Resource, before: &Value, object: &mut Value
             }
         }
         _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_without_a_tag_is_always_pulled() {
-        for (image, latest) in [
-            ("busybox", true),
-            ("busybox:latest", true),
-            ("registry:5000/a/b", true),
-            ("busybox:1", false),
-            ("registry:5000/a/b:2", false),
-            ("busybox@sha256:00", false),
-        ] {
-            assert_eq!(is_latest(image), latest, "{image}");
-        }
     }
 }

@@ -10,6 +10,7 @@ use super::resources::Resource;
 
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const SERVICE: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 
@@ -96,8 +97,17 @@ fn is_qualified(key: &str) -> bool {
 }
 
 fn name_problem(resource: &Resource, name: &str) -> Option<String> {
-    let short =
-        matches!(resource.kind.as_str(), "Namespace" | "Service") && resource.group.is_empty();
+    if resource.group == "rbac.authorization.k8s.io" {
+        return path_segment_problem(name);
+    }
+    if resource.is("", "Service") && !is_service_name(name) {
+        return Some(format!(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start \
+             with an alphabetic character, and end with an alphanumeric character (e.g. \
+             'my-name',  or 'abc-123', regex used for validation is '{SERVICE}')"
+        ));
+    }
+    let short = resource.is("", "Namespace") || resource.is("", "Service");
     let limit = if short { 63 } else { 253 };
     if name.len() > limit {
         return Some(format!("must be no more than {limit} bytes"));
@@ -118,6 +128,20 @@ fn name_problem(resource: &Resource, name: &str) -> Option<String> {
              'example.com', regex used for validation is '{SUBDOMAIN}')"
         )
     })
+}
+
+/// Roles are named as people like, as long as the name can stand in a path.
+fn path_segment_problem(name: &str) -> Option<String> {
+    if matches!(name, "." | "..") {
+        return Some(format!("may not be '{name}'"));
+    }
+    let held = ["/", "%"].into_iter().find(|part| name.contains(part));
+    held.map(|part| format!("may not contain '{part}'"))
+}
+
+fn is_service_name(text: &str) -> bool {
+    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
+    matches(&PATTERN, SERVICE, text)
 }
 
 /// Whether a text is a DNS name.
@@ -142,6 +166,28 @@ fn matches(pattern: &OnceLock<Option<Regex>>, written: &str, text: &str) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_have_rules_of_their_own_for_names() {
+        let resources = super::super::built_in::resources();
+        for (kind, name, good) in [
+            ("Role", "system:a B", true),
+            ("ClusterRole", "a/b", false),
+            ("ClusterRole", "..", false),
+            ("Service", "1a", false),
+            ("Service", "a1", true),
+            ("Namespace", "1a", true),
+            ("Namespace", "a.b", false),
+            ("ConfigMap", "a.b", true),
+        ] {
+            let resource = resources.iter().find(|r| r.kind == kind).unwrap();
+            assert_eq!(
+                name_problem(resource, name).is_none(),
+                good,
+                "{kind} {name}"
+            );
+        }
+    }
 
     #[test]
     fn names_and_keys_are_told_apart() {

@@ -141,15 +141,9 @@ impl Schemas {
 
 /// The name and the schema of a built-in kind.
 fn built_in(resource: &Resource) -> Option<(String, Value)> {
-    let end = format!(".{}.{}", resource.version, resource.kind);
-    let group = resource.group.split('.').next().unwrap_or_default();
-    let group = if group.is_empty() { "core" } else { group };
-    let middle = format!(".{group}.");
     let definitions = Definitions::shared();
-    let name = definitions
-        .names()
-        .find(|name| name.ends_with(&end) && name.contains(&middle))?;
-    Some((name.clone(), definitions.get(name)?.clone()))
+    let name = definitions.name(&resource.api_version(), &resource.kind)?;
+    Some((name.to_owned(), definitions.get(name)?.clone()))
 }
 
 /// `dev.example.v1.Widget`.

@@ -1,78 +1,18 @@
 //! Reads objects of built-in kinds that are sent as protobuf, as `kubectl create` and `kubectl auth`
 //! do. Nothing is answered so: every such client takes JSON, too.
-//!
-//! `protobuf.txt` lists the messages: a line with a name, then a line for each field with its number,
-//! name, `one`, `list` or `map`, and type. The numbers are those of the `generated.proto` files of
-//! Kubernetes 1.36.
-
-use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
+use super::messages::{self, Field, Label};
+
 /// What every protobuf body of Kubernetes begins with.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// How deep messages may stand in each other.
 const DEEPEST: usize = 64;
-
-/// Fields that Go's JSON writes as fields of the object around them.
-const INLINE: &[&str] = &[
-    "volumeSource",
-    "handler",
-    "localObjectReference",
-    "ephemeralContainerCommon",
-    "ingressRuleValue",
-];
-
-#[derive(Debug, Clone, Copy)]
-struct Field {
-    name: &'static str,
-    label: Label,
-    kind: &'static str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Label {
-    One,
-    List,
-    Map,
-}
-
-type Message = HashMap<u64, Field>;
-
-fn messages() -> &'static HashMap<&'static str, Message> {
-    static MESSAGES: OnceLock<HashMap<&'static str, Message>> = OnceLock::new();
-    MESSAGES.get_or_init(|| {
-        let mut messages: HashMap<&str, Message> = HashMap::new();
-        let mut current = "";
-        for line in include_str!("protobuf.txt").lines() {
-            let parts: Vec<&str> = line.split(' ').collect();
-            match parts.as_slice() {
-                [number, name, label, kind] => {
-                    let label = match *label {
-                        "list" => Label::List,
-                        "map" => Label::Map,
-                        _ => Label::One,
-                    };
-                    if let Ok(number) = number.parse() {
-                        let message = messages.entry(current).or_default();
-                        message.insert(number, Field { name, label, kind });
-                    }
-                }
-                [name] => {
-                    current = name;
-                    messages.entry(name).or_default();
-                }
-                _ => {}
-            }
-        }
-        messages
-    })
-}
 
 /// Reads the object in a protobuf body.
 ///
@@ -98,15 +38,11 @@ pub(super) fn read(body: &[u8]) -> Result<Value, String> {
             _ => {}
         }
     }
-    let (group, version) = api_version
-        .split_once('/')
-        .unwrap_or(("core", &api_version));
-    let group = group.split('.').next().unwrap_or_default();
     let name = match kind.as_str() {
         "DeleteOptions" => "meta.v1.DeleteOptions".to_owned(),
-        kind => format!("{group}.{version}.{kind}"),
+        kind => messages::name(&api_version, kind),
     };
-    if !messages().contains_key(name.as_str()) {
+    if !messages::all().contains_key(name.as_str()) {
         return Err(format!("{api_version} {kind} is not known"));
     }
     let mut object = message(&name, raw, 0)?;
@@ -188,7 +124,7 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
         }
         _ => {}
     }
-    let known = messages()
+    let known = messages::all()
         .get(name)
         .ok_or_else(|| format!("{name} is not known"))?;
     let mut object = Map::new();
@@ -241,7 +177,7 @@ fn add(
         (_, wire) => {
             let value = single(field.kind, wire, depth)?;
             match value {
-                Value::Object(fields) if INLINE.contains(&field.name) => object.extend(fields),
+                Value::Object(fields) if field.is_inline() => object.extend(fields),
                 value => {
                     object.insert(field.name.to_owned(), value);
                 }
@@ -333,29 +269,6 @@ mod tests {
         );
         let selector = message("core.v1.SecretKeySelector", b"\n\x03\n\x01s\x12\x01k", 0);
         assert_eq!(selector.unwrap(), json!({"name": "s", "key": "k"}));
-    }
-
-    #[test]
-    fn every_type_that_a_field_has_is_known() {
-        let special = [
-            "Quantity",
-            "IntOrString",
-            "RawExtension",
-            "string",
-            "bytes",
-            "bool",
-        ];
-        let numbers = ["int32", "int64", "double"];
-        for field in messages().values().flat_map(HashMap::values) {
-            assert!(
-                messages().contains_key(field.kind)
-                    || special.contains(&field.kind)
-                    || numbers.contains(&field.kind)
-                    || field.kind.starts_with("scheduling.v1alpha3."),
-                "{}",
-                field.kind
-            );
-        }
     }
 
     proptest! {

@@ -234,11 +234,11 @@ pub(super) fn body(
 ) -> Result<(Value, Vec<String>), Failure> {
     let known = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
     let unrecognized = |problem: &str| {
+        let begin = String::from_utf8_lossy(&body[..body.len().min(100)]);
         Failure::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind; \
-             {problem} ({})",
+             {problem} ({begin})",
             resource.kind,
-            String::from_utf8_lossy(&body[..body.len().min(100)]),
         ))
     };
     match media_type(headers) {
@@ -249,7 +249,7 @@ pub(super) fn body(
             .map_err(|problem| unrecognized(&format!("yaml parse error: {problem}"))),
         PROTOBUF => protobuf::read(body)
             .map(|value| (value, Vec::new()))
-            .map_err(|problem| unrecognized(&format!("protobuf error: {problem}"))),
+            .map_err(|problem| Failure::bad_request(format!("cannot read protobuf: {problem}"))),
         _ => Err(Failure::unsupported_media(known)),
     }
 }

@@ -1,0 +1,193 @@
+//! The Go types of built-in kinds, as far as their schemas do not tell them.
+//!
+//! `protobuf.txt` lists them as messages: a line with a name, then a line for each field with its
+//! number, name, `one`, `list` or `map`, and type; `omitempty` ends the line of a number or a flag
+//! that Go's JSON leaves out when it is zero. The fields are those of the `generated.proto` and
+//! `types.go` files of Kubernetes 1.36.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value};
+
+/// Fields that Go's JSON writes as fields of the object around them.
+const INLINE: &[&str] = &[
+    "volumeSource",
+    "persistentVolumeSource",
+    "handler",
+    "localObjectReference",
+    "ephemeralContainerCommon",
+    "ingressRuleValue",
+];
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) label: Label,
+    pub(super) kind: &'static str,
+    /// Go leaves it out when it is zero.
+    omit_zero: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Label {
+    One,
+    List,
+    Map,
+}
+
+impl Field {
+    /// Whether Go's JSON writes the fields of this one as fields of the object around it.
+    pub(super) fn is_inline(&self) -> bool {
+        INLINE.contains(&self.name)
+    }
+}
+
+/// The fields of a type, by number.
+pub(super) type Message = HashMap<u64, Field>;
+
+/// All types, by name: `apps.v1.Deployment`.
+pub(super) fn all() -> &'static HashMap<&'static str, Message> {
+    static MESSAGES: OnceLock<HashMap<&'static str, Message>> = OnceLock::new();
+    MESSAGES.get_or_init(|| {
+        let mut messages: HashMap<&str, Message> = HashMap::new();
+        let mut current = "";
+        for line in include_str!("protobuf.txt").lines() {
+            let parts: Vec<&str> = line.split(' ').collect();
+            let [number, name, label, kind, marks @ ..] = parts.as_slice() else {
+                current = line;
+                messages.entry(line).or_default();
+                continue;
+            };
+            let Ok(number) = number.parse() else { continue };
+            let field = Field {
+                name,
+                label: match *label {
+                    "list" => Label::List,
+                    "map" => Label::Map,
+                    _ => Label::One,
+                },
+                kind,
+                omit_zero: marks.contains(&"omitempty"),
+            };
+            messages.entry(current).or_default().insert(number, field);
+        }
+        messages
+    })
+}
+
+/// The type of a kind.
+pub(super) fn name(api_version: &str, kind: &str) -> String {
+    let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
+    let group = group.split('.').next().unwrap_or_default();
+    format!("{group}.{version}.{kind}")
+}
+
+/// Takes out of an object of a type what Go's JSON would not write: numbers and flags that are zero
+/// where nobody can tell whether they were set.
+pub(super) fn omit_zeros(name: &str, object: &mut Value) {
+    if let (Some(message), Some(fields)) = (all().get(name), object.as_object_mut()) {
+        omit_in(message, fields);
+    }
+}
+
+fn omit_in(message: &Message, fields: &mut Map<String, Value>) {
+    for field in message.values() {
+        if field.is_inline() {
+            if let Some(inner) = all().get(field.kind) {
+                omit_in(inner, fields);
+            }
+            continue;
+        }
+        let Some(value) = fields.get_mut(field.name) else {
+            continue;
+        };
+        match (field.label, value) {
+            (Label::One, value) if field.omit_zero => {
+                let is_zero = *value == 0 || *value == false;
+                if is_zero {
+                    fields.remove(field.name);
+                }
+            }
+            (Label::One, value) => omit_zeros(field.kind, value),
+            (Label::List, Value::Array(items)) => {
+                for item in items {
+                    omit_zeros(field.kind, item);
+                }
+            }
+            (Label::Map, Value::Object(entries)) => {
+                for value in entries.values_mut() {
+                    omit_zeros(field.kind, value);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn zeros_that_go_leaves_out_go() {
+        let container =
+            json!({"name": "c", "tty": false, "ports": [{"containerPort": 0, "hostPort": 0}]});
+        let pod = json!({"hostNetwork": false, "automountServiceAccountToken": false,
+            "containers": [container]});
+        let mut deployment = json!({
+            "spec": {"replicas": 0, "minReadySeconds": 0, "paused": false,
+                "template": {"spec": pod}},
+            "status": {"replicas": 0, "readyReplicas": 1},
+        });
+        omit_zeros(&name("apps/v1", "Deployment"), &mut deployment);
+        let container = json!({"name": "c", "ports": [{"containerPort": 0}]});
+        let pod = json!({"automountServiceAccountToken": false, "containers": [container]});
+        assert_eq!(
+            deployment,
+            json!({
+                "spec": {"replicas": 0, "template": {"spec": pod}},
+                "status": {"readyReplicas": 1},
+            })
+        );
+    }
+
+    #[test]
+    fn every_built_in_type_is_listed() {
+        for resource in super::super::built_in::resources() {
+            // Kubernetes sends CustomResourceDefinitions as JSON.
+            let listed = all().contains_key(name(&resource.api_version(), &resource.kind).as_str());
+            assert_eq!(
+                listed,
+                resource.kind != "CustomResourceDefinition",
+                "{}",
+                resource.kind
+            );
+        }
+    }
+
+    #[test]
+    fn every_type_that_a_field_has_is_known() {
+        let special = [
+            "Quantity",
+            "IntOrString",
+            "RawExtension",
+            "string",
+            "bytes",
+            "bool",
+        ];
+        let numbers = ["int32", "int64", "double"];
+        for field in all().values().flat_map(HashMap::values) {
+            assert!(
+                all().contains_key(field.kind)
+                    || special.contains(&field.kind)
+                    || numbers.contains(&field.kind)
+                    || field.kind.starts_with("scheduling.v1alpha3."),
+                "{}",
+                field.kind
+            );
+        }
+    }
+}
