@@ -8,14 +8,18 @@ mod status;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::http::Request;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::Body;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
+use tower::{BoxError, service_fn};
 
 use crate::clock::Clock;
 
@@ -24,6 +28,10 @@ pub use kube::api::PropagationPolicy;
 pub use status::merge_patch;
 
 use status::Subresources;
+
+/// How long the API server may take to answer: whoever waits for ever holds up all that follows. A
+/// server ends what takes longer than a minute by itself (`--request-timeout`).
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 /// Who Kubernetes says wrote a field.
 pub const FIELD_MANAGER: &str = "verdict";
@@ -75,6 +83,7 @@ impl Error {
                 };
                 (reason, Some(status.code), status.reason.clone())
             }
+            kube::Error::Service(cause) => (cause.to_string(), None, String::new()),
             other => (other.to_string(), None, String::new()),
         };
         Self {
@@ -125,6 +134,27 @@ impl Error {
     }
 }
 
+/// The API server did not answer in time. Whether it did what was asked is not known.
+#[derive(Debug, Error)]
+#[error("the API server did not answer within {} s", ANSWER_WITHIN.as_secs())]
+struct Silence;
+
+/// A client whose requests end, answered or not. Watches, too, must begin to be answered.
+fn impatient(client: Client) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let ask = service_fn(move |request: Request<Body>| {
+        let client = client.clone();
+        async move {
+            match tokio::time::timeout(ANSWER_WITHIN, client.send(request)).await {
+                Ok(Err(kube::Error::Service(cause))) => Err(cause),
+                Ok(answer) => answer.map_err(BoxError::from),
+                Err(_) => Err(Silence.into()),
+            }
+        }
+    });
+    Client::new(ask, namespace)
+}
+
 /// What became of a request to create an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created<K> {
@@ -153,7 +183,7 @@ impl Cluster {
     #[must_use]
     pub fn new(client: Client, clock: Clock) -> Self {
         Self {
-            client,
+            client: impatient(client),
             clock,
             subresources: Arc::default(),
         }

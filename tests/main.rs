@@ -11,6 +11,7 @@ mod conditions;
 mod demo;
 mod eval;
 mod jobs;
+mod laws;
 mod layers;
 mod manifests;
 mod processes;

@@ -103,7 +103,7 @@ impl Pass<'_> {
         if self.is_paused_for(&PauseReason::InconclusiveAnalysis) {
             return slot;
         }
-        self.attend(Use::Background, analysis, slot)
+        Some(self.attend(Use::Background, analysis, slot))
     }
 
     fn step_analysis(&mut self, slot: Option<AnalysisRunSlot>) -> Option<AnalysisRunSlot> {
@@ -120,7 +120,7 @@ impl Pass<'_> {
             let label = run.and_then(|run| run.labels().get(labels::STEP_INDEX));
             label.is_none_or(|label| *label == index.to_string())
         });
-        self.attend(Use::Step(index), analysis, slot)
+        Some(self.attend(Use::Step(index), analysis, slot))
     }
 
     fn run_named(&self, name: &str) -> Option<&Arc<AnalysisRun>> {
@@ -131,24 +131,29 @@ impl Pass<'_> {
     }
 
     /// Starts a run if one is needed, and acts upon the verdict of the one there is.
+    ///
+    /// A run gets its name in the status before it is made. So whatever is lost on the way, a run
+    /// under the recorded name is the one that is asked, even if it ended before anybody looked.
     fn attend(
         &mut self,
         usage: Use,
         analysis: &RolloutAnalysis,
         slot: Option<AnalysisRunSlot>,
-    ) -> Option<AnalysisRunSlot> {
-        let run = slot
-            .as_ref()
-            .and_then(|slot| self.run_named(&slot.name))
-            .cloned();
-        let run = run.filter(|run| !self.is_spent(slot.as_ref(), run));
-        let Some(run) = run else {
-            return self.start(usage, analysis).or(slot);
+    ) -> AnalysisRunSlot {
+        let Some(slot) = slot else {
+            return self.named_slot(usage);
         };
+        let Some(run) = self.run_named(&slot.name).cloned() else {
+            self.start(usage, analysis, &slot.name);
+            return slot;
+        };
+        if self.is_spent(&slot, &run) {
+            return self.named_slot(usage);
+        }
         let status = run.status.clone().unwrap_or_default();
-        let previous = slot.and_then(|slot| slot.status);
+        let previous = slot.status;
         let now = AnalysisRunSlot {
-            name: run.name_any(),
+            name: slot.name,
             status: status.phase,
             message: status.message.clone(),
             ..AnalysisRunSlot::default()
@@ -167,29 +172,20 @@ impl Pass<'_> {
             Some(Phase::Inconclusive) => self.pause(PauseReason::InconclusiveAnalysis),
             Some(Phase::Pending | Phase::Running | Phase::Successful) | None => {}
         }
-        Some(now)
+        now
     }
 
     /// Whether a run's verdict was acted upon, and a person wants another: after an abort, or when
     /// going on after an inconclusive run.
-    fn is_spent(&self, slot: Option<&AnalysisRunSlot>, run: &AnalysisRun) -> bool {
+    fn is_spent(&self, slot: &AnalysisRunSlot, run: &AnalysisRun) -> bool {
         let retried = self.old.aborted_at.is_some();
-        let recorded = slot.and_then(|slot| slot.status) == Some(Phase::Inconclusive);
+        let recorded = slot.status == Some(Phase::Inconclusive);
         let phase = run.status.as_ref().and_then(|status| status.phase);
         retried || (recorded && phase == Some(Phase::Inconclusive))
     }
 
-    fn start(&mut self, usage: Use, analysis: &RolloutAnalysis) -> Option<AnalysisRunSlot> {
-        if !self.is_looked_up(analysis) {
-            return None;
-        }
-        let spec = match run_spec(self, usage, analysis) {
-            Ok(spec) => spec,
-            Err(problems) => {
-                self.problems.extend(problems);
-                return None;
-            }
-        };
+    /// The place in the status of a run that is yet to be made.
+    pub(super) fn named_slot(&self, usage: Use) -> AnalysisRunSlot {
         let base = format!(
             "{}-{}-{}{}",
             self.rollout.name_any(),
@@ -197,22 +193,29 @@ impl Pass<'_> {
             self.revision,
             usage.name_suffix()
         );
-        let mut name = base.clone();
-        let mut attempt = 0;
-        while let Some(taken) = self.run_named(&name) {
-            if is_reusable(taken, &spec) {
-                return Some(slot_of(taken));
-            }
-            attempt += 1;
-            name = format!("{base}.{attempt}");
+        let later = (1_u32..).map(|attempt| format!("{base}.{attempt}"));
+        let mut names = std::iter::once(base.clone()).chain(later);
+        let name = names.find(|name| self.run_named(name).is_none());
+        AnalysisRunSlot {
+            name: name.unwrap_or(base),
+            ..AnalysisRunSlot::default()
         }
-        let run = AnalysisRun {
-            metadata: self.run_metadata(name, usage, analysis),
-            ..AnalysisRun::new("", spec)
-        };
-        let slot = slot_of(&run);
-        self.changes.push(Change::StartAnalysis(Box::new(run)));
-        Some(slot)
+    }
+
+    fn start(&mut self, usage: Use, analysis: &RolloutAnalysis, name: &str) {
+        if !self.is_looked_up(analysis) {
+            return;
+        }
+        match run_spec(self, usage, analysis) {
+            Ok(spec) => {
+                let run = AnalysisRun {
+                    metadata: self.run_metadata(name.to_owned(), usage, analysis),
+                    ..AnalysisRun::new("", spec)
+                };
+                self.changes.push(Change::StartAnalysis(Box::new(run)));
+            }
+            Err(problems) => self.problems.extend(problems),
+        }
     }
 
     /// # Source
@@ -338,28 +341,6 @@ fn target(run: &AnalysisRun) -> Target {
         uid: run.metadata.uid.clone(),
         resource_version: None,
     }
-}
-
-fn slot_of(run: &AnalysisRun) -> AnalysisRunSlot {
-    let status = run.status.clone().unwrap_or_default();
-    AnalysisRunSlot {
-        name: run.name_any(),
-        status: status.phase,
-        message: status.message,
-        ..AnalysisRunSlot::default()
-    }
-}
-
-/// Whether a run of the wanted name is what an earlier pass has started, and still open.
-fn is_reusable(run: &AnalysisRun, wanted: &AnalysisRunSpec) -> bool {
-    let phase = run.status.as_ref().and_then(|status| status.phase);
-    let spec = &run.spec;
-    !phase.is_some_and(Phase::is_completed)
-        && !spec.terminate
-        && spec.metrics == wanted.metrics
-        && spec.args == wanted.args
-        && spec.dry_run == wanted.dry_run
-        && spec.measurement_retention == wanted.measurement_retention
 }
 
 /// The spec of the run that an analysis asks for. All templates must have been looked up.

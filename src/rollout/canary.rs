@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::change::Change;
 use super::decide::{Pass, scaling};
-use super::plan::{Canary, Step, WHOLE};
+use super::plan::{Canary, Step, Use, WHOLE};
 use super::replicas::{Pods, Sizes, Split, ideal_split};
 use super::revisions::Member;
 use crate::api::{PauseReason, ProgressType};
@@ -303,7 +303,11 @@ impl Pass<'_> {
             format!("Rollout step {number}/{count} completed ({text})"),
         );
         self.next.current_step_index = Some(number);
-        self.next.canary.current_step_analysis_run_status = None;
+        self.next.canary.current_step_analysis_run_status =
+            match self.plan.step(self.next.current_step_index) {
+                Some(Step::Analysis(_)) => Some(self.named_slot(Use::Step(number))),
+                Some(Step::SetWeight(_) | Step::Pause(_)) | None => None,
+            };
         self.next
             .pause_conditions
             .retain(|condition| condition.reason != PauseReason::CanaryPauseStep);

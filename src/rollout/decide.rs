@@ -67,14 +67,17 @@ pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     }
 }
 
-/// Names of the AnalysisRuns that a status counts on: one that no cache knows may still exist.
+/// Names of the AnalysisRuns that a status counts on: one that no cache knows may still exist. Those
+/// that nobody has seen yet are not among them.
 pub fn named_runs(status: &RolloutStatus) -> impl Iterator<Item = &str> {
     let canary = &status.canary;
     let slots = [
         &canary.current_step_analysis_run_status,
         &canary.current_background_analysis_run_status,
     ];
-    slots.into_iter().flatten().map(|slot| slot.name.as_str())
+    let seen = slots.into_iter().flatten();
+    let seen = seen.filter(|slot| slot.status.is_some());
+    seen.map(|slot| slot.name.as_str())
 }
 
 /// Nothing moves until the spec is valid.

@@ -13,12 +13,21 @@ use verdict::api::{AnalysisRun, Rollout, RolloutPhase, RolloutStatus};
 
 use super::World;
 
-/// The Rollout `web` with ten replicas.
+/// The Rollout `web` with ten replicas, a canary.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "literals read better than references to them"
 )]
 pub(crate) fn a_rollout(canary: Value) -> Value {
+    a_rollout_with(json!({ "canary": canary }))
+}
+
+/// As [`a_rollout`], with any strategy.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "literals read better than references to them"
+)]
+pub(crate) fn a_rollout_with(strategy: Value) -> Value {
     json!({
         "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": { "name": "web" },
         "spec": {
@@ -28,7 +37,7 @@ pub(crate) fn a_rollout(canary: Value) -> Value {
                 "metadata": { "labels": { "app": "web" } },
                 "spec": { "containers": [{ "name": "web", "image": "web:1" }] },
             },
-            "strategy": { "canary": canary },
+            "strategy": strategy,
         },
     })
 }
@@ -145,7 +154,7 @@ impl World {
     }
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref());
     let mut conditions = conditions.into_iter().flatten();

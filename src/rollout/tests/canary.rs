@@ -228,6 +228,34 @@ fn a_failed_analysis_sends_all_pods_to_stable() {
 }
 
 #[test]
+fn a_verdict_counts_however_early_it_comes() {
+    let analysis = json!({"templates": [{"templateName": "up"}]});
+    let mut world = World::new(analysed(&analysis));
+    world = world.with_template("up").started();
+    world.release("web:2");
+    while world.runs.is_empty() {
+        world.pass();
+        world.kubelet(i32::MAX / 2);
+    }
+    // The run is made and ends, and nothing else that the pass has done is kept.
+    let name = world.runs[0].name_any();
+    let named = world.status().canary.current_step_analysis_run_status;
+    assert_eq!(named.map(|slot| slot.name), Some(name.clone()));
+    world.end_run(&name, Phase::Failed, "too slow");
+    world.settle();
+    assert!(world.status().abort);
+    assert_eq!(world.runs.len(), 1, "it is not asked again");
+    assert_eq!(world.pods(), pods(&[("web:1", 10)]));
+    // A retry asks again, and so often as it takes.
+    world.change_status(|status| status.abort = false);
+    world.settle();
+    let again = format!("{name}.1");
+    world.end_run(&again, Phase::Successful, "");
+    world.settle();
+    assert_eq!(world.pods(), pods(&[("web:2", 10)]));
+}
+
+#[test]
 fn an_inconclusive_analysis_pauses_and_is_asked_again_when_resumed() {
     let analysis = json!({"templates": [{"templateName": "up"}]});
     let mut world = World::running(steps(json!([]))).with_template("up");
