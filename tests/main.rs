@@ -13,6 +13,7 @@ mod eval;
 mod jobs;
 mod laws;
 mod layers;
+mod leader;
 mod manifests;
 mod processes;
 mod prometheus_verdict;
