@@ -20,6 +20,7 @@ mod prometheus_verdict;
 mod readme;
 mod releases;
 mod rollouts;
+mod services;
 mod simulation;
 mod tools;
 mod workload;

@@ -3,7 +3,7 @@
 //! ```text
 //! Rollouts ───────────────▶ Controller ──▶ pass ──▶ changes, then the status, then Events
 //! ReplicaSets, AnalysisRuns ──▶ Children ────▶ their Rollout's turn
-//! Services ───────────────────▶ Referenced ──▶ the turn of those that name them
+//! Services ───────────────────▶ Referenced ──▶ the turn of those that name them, or release
 //! ```
 //!
 //! Both are watched by tasks of their own: their caches fill while passes wait for them.
@@ -12,6 +12,7 @@ mod act;
 mod children;
 mod memory;
 mod referenced;
+mod release;
 mod series;
 
 use std::sync::Arc;
@@ -105,16 +106,20 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let stop = shutdown.child_token();
     let _ends_tasks = stop.clone().drop_guard();
     let (turn, turns) = mpsc::unbounded_channel();
+    let (let_go, released) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         replica_sets: Children::new(turn.clone(), children::any_change),
         analysis_runs: Children::new(turn.clone(), children::another_phase),
-        services: Referenced::new(turn),
+        services: Referenced::new(turn, let_go, |service| {
+            rollout::managed_by(service).is_some()
+        }),
         memory: Memory::default(),
         setup,
     });
     let (rollouts, writer) = reflector::store::<Rollout>();
     let tasks = TaskTracker::new();
     watch_children(&context, &tasks, &stop);
+    tasks.spawn(release::run(Arc::clone(&context), released, stop.clone()));
     series::register(&context.setup.metrics, rollouts.clone());
     let scope = &context.setup.scope;
     let noting = Arc::clone(&context);
@@ -131,6 +136,9 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
         if let Ok(watcher::Event::Apply(rollout) | watcher::Event::InitApply(rollout)) = event {
             let names = rollout::named_services(&rollout.spec).map(str::to_owned);
             noting.services.refer(rollout, names.collect());
+        }
+        if matches!(event, Ok(watcher::Event::InitDone)) {
+            noting.services.all_referred();
         }
     });
     Controller::for_stream(events.reflect(writer).applied_objects(), rollouts)

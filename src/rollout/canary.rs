@@ -7,7 +7,7 @@ use super::decide::{Pass, scaling};
 use super::plan::{Canary, Step, Use, WHOLE};
 use super::replicas::{Pods, Sizes, Split, ideal_split};
 use super::revisions::Member;
-use crate::api::{PauseReason, ProgressType};
+use crate::api::{PauseReason, PingPongSide, ProgressType};
 
 impl Pass<'_> {
     /// One pass of an update that is under way, or over.
@@ -36,15 +36,17 @@ impl Pass<'_> {
             self.go_back();
         }
         self.trim_history();
+        let first = self.changes.len();
         let newly_paused = self.next.pause_conditions.len() > paused;
         let scaled = !newly_paused && self.scale(canary);
         let done = !newly_paused && !self.next.abort && self.is_step_done(canary, scaled);
-        if self.promote(canary) || self.next.abort {
-            return;
-        }
-        if done {
+        if !self.promote(canary) && !self.next.abort && done {
             self.complete_step();
         }
+        // Before any pod goes, its Service selects others.
+        let moves = self.changes.split_off(first);
+        self.switch_canary_services(canary.written);
+        self.changes.extend(moves);
     }
 
     /// Whether the wanted version is the stable one.
@@ -175,6 +177,7 @@ impl Pass<'_> {
             let patch = scaling(member, replicas, self.plan.replicas);
             self.changes.push(Change::Scale(member.into(), patch));
         }
+        self.revisions.resized(&member.name, replicas);
         resized
     }
 
@@ -343,6 +346,12 @@ impl Pass<'_> {
         next.current_step_index = Some(self.plan.step_count()).filter(|count| *count > 0);
         if next.stable_rs != self.revisions.hash {
             next.stable_rs.clone_from(&self.revisions.hash);
+            if canary.written.ping_pong.is_some() {
+                next.canary.stable_ping_pong = Some(match next.canary.stable_ping_pong {
+                    Some(PingPongSide::Ping) => PingPongSide::Pong,
+                    Some(PingPongSide::Pong | PingPongSide::Other(_)) | None => PingPongSide::Ping,
+                });
+            }
             let (revision, hash) = (self.revision, &self.revisions.hash);
             let message =
                 format!("Rollout completed update to revision {revision} ({hash}): {reason}");

@@ -24,6 +24,8 @@ pub enum Change {
     Scale(Target, Value),
     /// Delete an old ReplicaSet.
     DeleteReplicaSet(Target),
+    /// Let a Service select a version, by this merge patch.
+    SwitchService(Target, Value),
     /// Start an AnalysisRun.
     StartAnalysis(Box<AnalysisRun>),
     /// Stop an AnalysisRun whose outcome is no longer asked for.

@@ -168,8 +168,8 @@ impl<'a> Pass<'a> {
         if other_template || other_steps {
             self.turn = Turn::Reset;
         }
-        if let Err(problems) = self.check_references() {
-            return self.refuse(&problems);
+        if let Some(refusal) = self.refusal() {
+            return refusal;
         }
         self.tidy_ownership();
         self.sync_rollout();
@@ -189,6 +189,7 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Refuses a spec whose templates cannot be used. Nobody tells when they change.
     fn refuse(&self, problems: &[Problem]) -> Decision {
         let wake_at = self.observed.now.checked_add(INVALID_REFERENCES).ok();
         invalid(self.observed, &self.old, problems, wake_at)
@@ -205,12 +206,27 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Before anything moves for a new version or new steps, all analyses must be possible.
-    fn check_references(&mut self) -> Result<(), Vec<Problem>> {
+    /// What the spec names must be there: Services at all times, and before anything moves for a
+    /// new version or new steps, all that analyses need.
+    fn refusal(&mut self) -> Option<Decision> {
+        let services = self.service_problems();
+        let mut problems = self.template_problems();
+        if !self.wants.is_empty() || (services.is_empty() && problems.is_empty()) {
+            return None;
+        }
+        if problems.is_empty() {
+            // A Service that changes is watched.
+            return Some(invalid(self.observed, &self.old, &services, None));
+        }
+        problems.splice(0..0, services);
+        Some(self.refuse(&problems))
+    }
+
+    fn template_problems(&mut self) -> Vec<Problem> {
         let was_invalid = (self.old.conditions.iter())
             .any(|condition| condition.condition_type == ConditionType::InvalidSpec);
         if self.turn == Turn::Ordinary && !was_invalid {
-            return Ok(());
+            return vec![];
         }
         let mut problems = Vec::new();
         for (usage, analysis) in self.plan.analyses() {
@@ -219,11 +235,7 @@ impl<'a> Pass<'a> {
                 problems.extend(found.err().unwrap_or_default());
             }
         }
-        if problems.is_empty() || !self.wants.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        problems
     }
 
     /// Whether all templates of an analysis have been looked up; if not, asks for them.

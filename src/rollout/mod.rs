@@ -30,4 +30,4 @@ pub use defaults::same_template;
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
 pub use revisions::NewReplicaSet;
-pub use services::named_services;
+pub use services::{managed_by, named_services, release};

@@ -229,6 +229,18 @@ impl Revisions {
         self.new.iter().chain(&self.stable).chain(&self.others)
     }
 
+    /// Takes note of a number of pods that is about to be written.
+    pub(super) fn resized(&mut self, name: &str, replicas: i32) {
+        let all = self
+            .new
+            .iter_mut()
+            .chain(&mut self.stable)
+            .chain(&mut self.others);
+        for member in all.filter(|member| member.name == name) {
+            member.pods.wanted = replicas;
+        }
+    }
+
     /// The number that the wanted version must have.
     pub(super) fn new_revision(&self) -> i64 {
         let others = self

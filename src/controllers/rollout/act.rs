@@ -1,6 +1,7 @@
 //! Carrying out the changes of a decision.
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use tracing::info;
@@ -58,6 +59,9 @@ pub(super) async fn carry_out(
             Change::DeleteReplicaSet(target) => {
                 delete::<ReplicaSet>(&namespace, target, cluster).await?;
             }
+            Change::SwitchService(target, patch) => {
+                switch_service(&namespace, target, patch, cluster).await?;
+            }
             Change::StartAnalysis(run) => start(run, cluster).await?,
             Change::StopAnalysis(target) => stop(&namespace, target, cluster).await?,
             Change::DeleteAnalysis(target) => {
@@ -69,7 +73,7 @@ pub(super) async fn carry_out(
 }
 
 /// Adds the resourceVersion to a patch, so that it holds only for what was observed.
-fn held_to(mut patch: Value, resource_version: Option<&String>) -> Value {
+pub(super) fn held_to(mut patch: Value, resource_version: Option<&String>) -> Value {
     if let Some(version) = resource_version {
         let held = json!({ "metadata": { "resourceVersion": version } });
         json_patch::merge(&mut patch, &held);
@@ -99,6 +103,21 @@ async fn patch_replica_set(
         .await?;
     let replicas = patch.pointer("/spec/replicas").and_then(Value::as_i64);
     info!(replica_set = target.name, replicas, "patched a ReplicaSet");
+    Ok(())
+}
+
+async fn switch_service(
+    namespace: &str,
+    target: &Target,
+    patch: &Value,
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
+    let held = held_to(patch.clone(), target.resource_version.as_ref());
+    cluster
+        .merge::<Service>(namespace, &target.name, &held)
+        .await?;
+    let selector = patch.pointer("/spec/selector");
+    info!(service = target.name, ?selector, "patched a Service");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::rollout::replicas::Limits;
 /// What a valid canary asks for.
 #[derive(Debug)]
 pub(in crate::rollout) struct Canary<'a> {
+    pub(in crate::rollout) written: &'a CanaryStrategy,
     pub(in crate::rollout) limits: Limits,
     pub(in crate::rollout) steps: Vec<Step<'a>>,
     pub(in crate::rollout) background: Option<&'a RolloutAnalysis>,
@@ -27,6 +28,7 @@ impl<'a> Canary<'a> {
         let limits = check_limits(written, replicas, problems);
         let steps = check_canary(written, problems);
         Some(Self {
+            written,
             limits: limits?,
             steps,
             background: written
@@ -94,9 +96,6 @@ fn check_canary<'a>(canary: &'a CanaryStrategy, problems: &mut Vec<Problem>) -> 
         problems.push(unsupported(at("trafficRouting"), "traffic routing"));
     }
     for (field, written) in [
-        ("canaryService", !canary.canary_service.is_empty()),
-        ("stableService", !canary.stable_service.is_empty()),
-        ("pingPong", canary.ping_pong.is_some()),
         ("canaryMetadata", canary.canary_metadata.is_some()),
         ("stableMetadata", canary.stable_metadata.is_some()),
     ] {
@@ -104,6 +103,7 @@ fn check_canary<'a>(canary: &'a CanaryStrategy, problems: &mut Vec<Problem>) -> 
             problems.push(unsupported(at(field), "this"));
         }
     }
+    check_services(canary, problems);
     if canary
         .anti_affinity
         .as_ref()
@@ -136,6 +136,40 @@ fn check_canary<'a>(canary: &'a CanaryStrategy, problems: &mut Vec<Problem>) -> 
             check_step(step, &at(&format!("steps[{index}]")), routed, problems)
         })
         .collect()
+}
+
+/// # Source
+/// `ValidateRolloutStrategyCanary` in `pkg/apis/rollouts/validation/validation.go` of Argo Rollouts.
+fn check_services(canary: &CanaryStrategy, problems: &mut Vec<Problem>) {
+    let (tested, stable) = (&canary.canary_service, &canary.stable_service);
+    let twice = |both: &str| {
+        format!(
+            "This rollout uses the same service for the {both} services, but two different \
+             services are required."
+        )
+    };
+    let Some(turns) = &canary.ping_pong else {
+        if !stable.is_empty() && tested == stable {
+            let field = format!("{CANARY}.stableService");
+            problems.push(Problem::invalid(field, stable, twice("stable and canary")));
+        }
+        return;
+    };
+    let (one, other) = (&turns.ping_service, &turns.pong_service);
+    for (field, name) in [("pingService", one), ("pongService", other)] {
+        if name.is_empty() {
+            let why = "Ping service and Pong service must to be set to use Ping-Pong feature";
+            problems.push(Problem::invalid(
+                format!("{CANARY}.pingPong.{field}"),
+                name,
+                why,
+            ));
+        }
+    }
+    if !one.is_empty() && one == other {
+        let field = format!("{CANARY}.pingPong.pingService");
+        problems.push(Problem::invalid(field, one, twice("ping and pong")));
+    }
 }
 
 fn check_step<'a>(

@@ -9,6 +9,7 @@
 mod canary;
 mod laws;
 mod refusals;
+mod services;
 mod world;
 
 use jiff::SignedDuration;

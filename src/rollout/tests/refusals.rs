@@ -107,10 +107,6 @@ fn what_is_not_supported_yet_is_refused_by_name() {
             "canary.trafficRouting",
         ),
         (
-            json!({"canary": {"canaryService": "a"}}),
-            "canary.canaryService",
-        ),
-        (
             json!({"canary": {"canaryMetadata": {}}}),
             "canary.canaryMetadata",
         ),

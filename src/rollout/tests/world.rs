@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ pub(super) struct World {
     pub(super) rollout: Rollout,
     pub(super) replica_sets: Vec<ReplicaSet>,
     pub(super) runs: Vec<AnalysisRun>,
+    pub(super) services: BTreeMap<String, Service>,
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
@@ -47,6 +49,7 @@ impl World {
             rollout: serde_json::from_value(rollout).unwrap(),
             replica_sets: vec![],
             runs: vec![],
+            services: BTreeMap::new(),
             known: vec![],
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
@@ -82,6 +85,26 @@ impl World {
         self
     }
 
+    /// With Services for the pods of all versions.
+    pub(super) fn with_services(mut self, names: &[&str]) -> Self {
+        for name in names {
+            let service = json!({"metadata": {"name": name}, "spec": {"selector": {"app": "web"}}});
+            let service = serde_json::from_value(service).unwrap();
+            self.services.insert((*name).to_owned(), service);
+        }
+        self
+    }
+
+    /// The image of the version that a Service selects; empty when it selects all pods.
+    pub(super) fn behind(&self, service: &str) -> String {
+        let spec = self.services[service].spec.as_ref().unwrap();
+        let selector = spec.selector.as_ref().unwrap();
+        let hash = selector.get(labels::POD_TEMPLATE_HASH);
+        let selected = |set: &&ReplicaSet| set.labels().get(labels::POD_TEMPLATE_HASH) == hash;
+        let found = self.replica_sets.iter().find(selected);
+        found.map(image).unwrap_or_default()
+    }
+
     pub(super) fn status(&self) -> RolloutStatus {
         self.rollout.status.clone().unwrap_or_default()
     }
@@ -110,7 +133,9 @@ impl World {
             rollout: Arc::new(self.rollout.clone()),
             replica_sets: self.replica_sets.iter().cloned().map(Arc::new).collect(),
             analysis_runs: self.runs.iter().cloned().map(Arc::new).collect(),
-            services: BTreeMap::new(),
+            services: (self.services.iter())
+                .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
+                .collect(),
             templates: Templates::default(),
             now: self.now,
         };
@@ -186,6 +211,12 @@ impl World {
             Change::DeleteReplicaSet(target) => {
                 self.replica_sets
                     .retain(|set| set.name_any() != target.name);
+            }
+            Change::SwitchService(target, patch) => {
+                let service = self.services.get_mut(&target.name).unwrap();
+                let mut value = serde_json::to_value(&*service).unwrap();
+                json_patch::merge(&mut value, &patch);
+                *service = serde_json::from_value(value).unwrap();
             }
             Change::StartAnalysis(mut run) => {
                 assert!(
