@@ -6,29 +6,42 @@ use k8s_openapi::api::batch::v1::{JobCondition, JobSpec, JobStatus};
 use super::super::pods::{after, time};
 use super::tally::Tally;
 
+const COMING: [&str; 2] = ["SuccessCriteriaMet", "FailureTarget"];
+const THERE: [&str; 2] = ["Complete", "Failed"];
+
 /// How a Job ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
     /// The condition that tells of it before all pods have stopped, and the one after.
     conditions: [&'static str; 2],
-    reason: &'static str,
-    message: &'static str,
+    reason: String,
+    message: String,
 }
 
-const COMPLETE: End = End {
-    conditions: ["SuccessCriteriaMet", "Complete"],
-    reason: "CompletionsReached",
-    message: "Reached expected number of succeeded pods",
-};
-const BACK_OFF_LIMIT: End = End {
-    conditions: ["FailureTarget", "Failed"],
-    reason: "BackoffLimitExceeded",
-    message: "Job has reached the specified backoff limit",
-};
-const DEADLINE: End = End {
-    conditions: ["FailureTarget", "Failed"],
-    reason: "DeadlineExceeded",
-    message: "Job was active longer than specified deadline",
-};
+impl End {
+    fn well(reason: &str, message: &str) -> Self {
+        Self {
+            conditions: [COMING[0], THERE[0]],
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    fn badly(reason: &str, message: &str) -> Self {
+        Self {
+            conditions: [COMING[1], THERE[1]],
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// Whether a Job has come to its end.
+pub(super) enum Ending {
+    There(End),
+    /// Not yet; at this time at the latest, if there is one.
+    Due(Option<Timestamp>),
+}
 
 fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
     let conditions = status.conditions.as_deref().unwrap_or_default();
@@ -39,74 +52,78 @@ fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> 
 
 /// When a Job finished, if it has.
 pub(super) fn finished(status: &JobStatus) -> Option<Timestamp> {
-    let end = condition(status, "Complete").or_else(|| condition(status, "Failed"))?;
-    Some(
-        end.last_transition_time
-            .as_ref()
-            .map_or(Timestamp::MIN, |time| time.0),
-    )
+    let end = THERE.iter().find_map(|kind| condition(status, kind))?;
+    let since = end.last_transition_time.as_ref();
+    Some(since.map_or(Timestamp::MIN, |time| time.0))
+}
+
+/// Whether a Job has been told to fail.
+pub(super) fn has_failed(status: &JobStatus) -> bool {
+    condition(status, COMING[1]).is_some()
 }
 
 /// Whether a Job has come to its end, and to which.
-pub(super) fn ending(
-    spec: &JobSpec,
-    old: &JobStatus,
-    tally: &Tally,
-    now: Timestamp,
-) -> Option<End> {
+pub(super) fn of(spec: &JobSpec, status: &JobStatus, tally: &Tally, now: Timestamp) -> Ending {
     // An end that was told stays the end.
-    if let Some(target) = condition(old, "FailureTarget") {
-        let is_deadline = target.reason.as_deref() == Some(DEADLINE.reason);
-        return Some(if is_deadline {
-            DEADLINE
-        } else {
-            BACK_OFF_LIMIT
-        });
+    for (coming, end) in COMING.iter().zip([End::well, End::badly]) {
+        if let Some(told) = condition(status, coming) {
+            let [reason, message] = [&told.reason, &told.message].map(Option::as_deref);
+            return Ending::There(end(reason.unwrap_or_default(), message.unwrap_or_default()));
+        }
     }
-    if condition(old, "SuccessCriteriaMet").is_some() {
-        return Some(COMPLETE);
+    if let Some(why) = &tally.verdict {
+        return Ending::There(End::badly("PodFailurePolicy", why));
     }
-    let limit = spec.backoff_limit.unwrap_or(6);
-    let in_place = tally.restarts > 0 && tally.restarts >= limit;
-    if tally.failed > limit || (restarts_in_place(spec) && in_place) {
-        return Some(BACK_OFF_LIMIT);
+    if has_too_many_failures(spec, tally) {
+        let message = "Job has reached the specified backoff limit";
+        return Ending::There(End::badly("BackoffLimitExceeded", message));
     }
-    let start = old
-        .start_time
-        .as_ref()
-        .filter(|_| spec.suspend != Some(true));
-    let deadline = spec.active_deadline_seconds.zip(start);
-    if deadline.is_some_and(|(seconds, start)| after(start.0, seconds) <= now) {
-        return Some(DEADLINE);
+    let deadline = deadline(spec, status);
+    if deadline.is_some_and(|deadline| deadline <= now) {
+        let message = "Job was active longer than specified deadline";
+        return Ending::There(End::badly("DeadlineExceeded", message));
     }
     let is_complete = match spec.completions {
         Some(completions) => tally.succeeded >= completions,
-        None => tally.succeeded > 0 && tally.active.is_empty(),
+        None => tally.succeeded > 0,
     };
-    is_complete.then_some(COMPLETE)
+    if is_complete && tally.active.is_empty() {
+        let message = "Reached expected number of succeeded pods";
+        return Ending::There(End::well("CompletionsReached", message));
+    }
+    Ending::Due(deadline)
 }
 
-fn restarts_in_place(spec: &JobSpec) -> bool {
-    let policy = spec
-        .template
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.restart_policy.as_deref());
-    policy == Some("OnFailure")
+fn has_too_many_failures(spec: &JobSpec, tally: &Tally) -> bool {
+    let limit = spec.backoff_limit.unwrap_or(6);
+    let pod = spec.template.spec.as_ref();
+    let policy = pod.and_then(|pod| pod.restart_policy.as_deref());
+    let in_place = policy == Some("OnFailure") && tally.restarts > 0 && tally.restarts >= limit;
+    tally.failed > limit || in_place
 }
 
-/// Tells the end: first that it comes, and once no pod runs any more, that it is there.
-pub(super) fn finish(status: &mut JobStatus, end: &End, tally: &Tally, now: Timestamp) {
-    let [coming, there] = end.conditions;
-    set(status, coming, "True", end.reason, end.message, now);
-    if tally.active.is_empty() && tally.stopping == 0 {
-        set(status, there, "True", end.reason, end.message, now);
-        if there == "Complete" {
-            status.completion_time = Some(time(now));
-        }
+fn deadline(spec: &JobSpec, status: &JobStatus) -> Option<Timestamp> {
+    let seconds = spec.active_deadline_seconds?;
+    let start = status.start_time.as_ref()?;
+    (spec.suspend != Some(true)).then(|| after(start.0, seconds))
+}
+
+/// Tells that the end comes.
+pub(super) fn announce(status: &mut JobStatus, end: &End, now: Timestamp) {
+    let [coming, _] = end.conditions;
+    set(status, coming, "True", &end.reason, &end.message, now);
+}
+
+/// Tells that the end is there.
+pub(super) fn conclude(status: &mut JobStatus, end: &End, now: Timestamp) {
+    let [_, there] = end.conditions;
+    set(status, there, "True", &end.reason, &end.message, now);
+    if there == THERE[0] {
+        status.completion_time = Some(time(now));
     }
 }
 
+/// Tells that the Job is held; its time will start anew.
 pub(super) fn suspend(status: &mut JobStatus, now: Timestamp) {
     status.start_time = None;
     set(
@@ -119,6 +136,7 @@ pub(super) fn suspend(status: &mut JobStatus, now: Timestamp) {
     );
 }
 
+/// Tells that the Job goes on, if it was held.
 pub(super) fn resume(status: &mut JobStatus, now: Timestamp) {
     if condition(status, "Suspended").is_some() {
         set(

@@ -1,170 +1,218 @@
 //! The containers of a pod: they wait, run, end and start again.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus,
+    ContainerStateWaiting, ContainerStatus, Pod, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::super::change::earliest;
 use super::super::pods::{self, time, whole_seconds};
 use super::super::script::Script;
-use super::later;
+use super::{KILLED, back_off, later};
 
-/// The waits before a container is started again, as the kubelet's: none, then 10 s doubling up to
-/// five minutes.
-const FIRST_BACK_OFF_SECONDS: i64 = 10;
-const LAST_BACK_OFF_SECONDS: i64 = 300;
-const BACK_OFF_MESSAGE: &str = "back-off restarting failed container";
+/// An image that cannot be pulled is first told as an error, then as a wait.
+const PULL_ERROR_SHOWS_FOR: Duration = Duration::from_secs(10);
 
-/// What all containers of a pod are in; they share one script.
-enum Stage {
-    Waiting {
-        reason: &'static str,
-        message: Option<String>,
-    },
-    Running {
-        since: Timestamp,
-    },
-    Ended {
-        started: Timestamp,
-        finished: Timestamp,
-    },
+/// What a container's course depends on besides itself.
+pub(super) struct Surroundings<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) script: &'a Script,
+    /// When the pod was started.
+    pub(super) start: Timestamp,
+    pub(super) now: Timestamp,
 }
 
-/// Where a container stands, and when it will stand elsewhere.
-fn stage(
+/// What a container is in, and when time alone will change that.
+struct Stage {
+    state: ContainerState,
+    is_ready: bool,
+    is_restart: bool,
+    wake_at: Option<Timestamp>,
+}
+
+impl Stage {
+    fn of(state: ContainerState, wake_at: Option<Timestamp>) -> Self {
+        Self {
+            state,
+            is_ready: false,
+            is_restart: false,
+            wake_at,
+        }
+    }
+
+    fn waiting(reason: &str, message: Option<String>, wake_at: Option<Timestamp>) -> Self {
+        let waiting = ContainerStateWaiting {
+            reason: Some(reason.to_owned()),
+            message,
+        };
+        let state = ContainerState {
+            waiting: Some(waiting),
+            ..ContainerState::default()
+        };
+        Self::of(state, wake_at)
+    }
+
+    fn terminated(ended: ContainerStateTerminated, wake_at: Option<Timestamp>) -> Self {
+        let state = ContainerState {
+            terminated: Some(ended),
+            ..ContainerState::default()
+        };
+        Self::of(state, wake_at)
+    }
+}
+
+/// The next status of a container, and when to look again.
+pub(super) fn next(
+    container: &Container,
     before: Option<&ContainerStatus>,
-    script: &Script,
-    image: &str,
-    start: Timestamp,
-    now: Timestamp,
-) -> (Stage, Option<Timestamp>) {
-    let state = before.and_then(|status| status.state.as_ref());
-    if let Some(ended) = state.and_then(|state| state.terminated.as_ref()) {
-        let moment = |time: &Option<Time>| time.as_ref().map_or(now, |time: &Time| time.0);
-        let (started, finished) = (moment(&ended.started_at), moment(&ended.finished_at));
-        return (Stage::Ended { started, finished }, None);
-    }
+    around: &Surroundings,
+) -> (ContainerStatus, Option<Timestamp>) {
+    let image = container.image.clone().unwrap_or_default();
+    let state = before.and_then(|before| before.state.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref());
     let running = state.and_then(|state| state.running.as_ref());
-    let Some(since) = running.and_then(|running| running.started_at.as_ref()) else {
-        return starting(before, script, image, start, now);
+    let since = running.and_then(|running| running.started_at.as_ref());
+    let next = match (before, ended, since) {
+        (Some(before), Some(ended), _) => after_end(container, before, ended, around),
+        (_, _, Some(since)) => while_running(since.0, around),
+        _ => before_start(container, before, around),
     };
-    let end = script.runs_for.map(|runs_for| later(since.0, runs_for));
-    match end {
-        Some(end) if end <= now => (
-            Stage::Ended {
-                started: since.0,
-                finished: whole_seconds(now),
-            },
-            None,
-        ),
-        _ => (Stage::Running { since: since.0 }, end),
+    let mut status = before.cloned().unwrap_or_else(|| ContainerStatus {
+        name: container.name.clone(),
+        image: image.clone(),
+        ..ContainerStatus::default()
+    });
+    let is_over = next.is_restart || next.state.terminated.is_none();
+    if let Some(ended) = ended.cloned().filter(|_| is_over) {
+        status.last_state = Some(ContainerState {
+            terminated: Some(ended),
+            ..ContainerState::default()
+        });
     }
+    if next.state.running.is_some() {
+        status.container_id = Some(format!("simulated://{}", container.name));
+        status.image_id = image;
+    }
+    status.restart_count += i32::from(next.is_restart);
+    status.started = Some(next.state.running.is_some());
+    status.ready = next.is_ready;
+    status.state = Some(next.state);
+    (status, next.wake_at)
 }
 
 /// A container that does not run yet, or not again.
-fn starting(
-    before: Option<&ContainerStatus>,
-    script: &Script,
-    image: &str,
-    start: Timestamp,
-    now: Timestamp,
-) -> (Stage, Option<Timestamp>) {
-    if script.image_pull_error {
-        let message = Some(format!("Back-off pulling image \"{image}\""));
-        return (
-            Stage::Waiting {
-                reason: "ImagePullBackOff",
-                message,
-            },
-            None,
-        );
-    }
-    let last = before.and_then(|status| status.last_state.as_ref()?.terminated.as_ref());
-    let (reason, starts) = match (last.and_then(|last| last.finished_at.as_ref()), before) {
-        (Some(finished), Some(before)) => (
-            "CrashLoopBackOff",
-            pods::after(finished.0, back_off(before.restart_count)),
-        ),
-        _ => ("ContainerCreating", later(start, script.ready_after)),
-    };
-    if starts > now {
-        let message = last.map(|_| BACK_OFF_MESSAGE.to_owned());
-        return (Stage::Waiting { reason, message }, Some(starts));
-    }
-    let since = whole_seconds(now);
-    (
-        Stage::Running { since },
-        script.runs_for.map(|runs_for| later(since, runs_for)),
-    )
-}
-
-fn back_off(restarts: i32) -> i64 {
-    match u32::try_from(restarts) {
-        Ok(restarts @ 1..) => {
-            let doubled = FIRST_BACK_OFF_SECONDS.saturating_mul(2_i64.saturating_pow(restarts - 1));
-            doubled.min(LAST_BACK_OFF_SECONDS)
-        }
-        _ => 0,
-    }
-}
-
-pub(super) fn container_status(
+fn before_start(
     container: &Container,
     before: Option<&ContainerStatus>,
-    script: &Script,
-    start: Timestamp,
-    now: Timestamp,
-) -> (ContainerStatus, Option<Timestamp>) {
-    let image = container.image.clone().unwrap_or_default();
-    let (stage, wake_at) = stage(before, script, &image, start, now);
-    let mut status = before.cloned().unwrap_or_else(|| ContainerStatus {
-        name: container.name.clone(),
-        image,
-        ..ContainerStatus::default()
-    });
-    let was_waiting = !is_running(&status) && status.last_state.is_some();
-    let mut current = ContainerState::default();
-    match stage {
-        Stage::Waiting { reason, message } => {
-            current.waiting = Some(ContainerStateWaiting {
-                reason: Some(reason.to_owned()),
-                message,
-            });
+    around: &Surroundings,
+) -> Stage {
+    let state = before.and_then(|before| before.state.as_ref()?.waiting.as_ref());
+    let last = before.and_then(|before| before.last_state.as_ref()?.terminated.as_ref());
+    if let Some(finished) = last.and_then(|last| last.finished_at.as_ref()) {
+        let message = state
+            .and_then(|state| state.message.clone())
+            .unwrap_or_default();
+        let due = pods::after(finished.0, back_off::told(&message));
+        if due > around.now {
+            return Stage::waiting("CrashLoopBackOff", Some(message), Some(due));
         }
-        Stage::Running { since } => {
-            current.running = Some(ContainerStateRunning {
-                started_at: Some(time(since)),
-            });
-            status.restart_count += i32::from(was_waiting);
-            status.container_id = Some(format!("simulated://{}", container.name));
-            status.image_id.clone_from(&status.image);
-        }
-        Stage::Ended { started, finished } => {
-            current.terminated = Some(ended(script.exit_code, started, finished));
-        }
+        return restarting(around);
     }
-    status.started = Some(current.running.is_some());
-    status.ready = current.running.is_some() && !script.never_ready;
-    // What has ended keeps the exit code that it ended with.
-    let has_ended = |status: &ContainerStatus| {
-        status
-            .state
-            .as_ref()
-            .is_some_and(|state| state.terminated.is_some())
+    let due = later(around.start, around.script.starts_after);
+    if due > around.now {
+        return Stage::waiting("ContainerCreating", None, Some(due));
+    }
+    if around.script.image_pull_error {
+        return without_image(container, due, around.now);
+    }
+    starting(around)
+}
+
+fn without_image(container: &Container, since: Timestamp, now: Timestamp) -> Stage {
+    let image = container.image.as_deref().unwrap_or_default();
+    let error = format!("failed to pull image \"{image}\": not found");
+    let until = later(since, PULL_ERROR_SHOWS_FOR);
+    if until > now {
+        return Stage::waiting("ErrImagePull", Some(error), Some(until));
+    }
+    let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {error}");
+    Stage::waiting("ImagePullBackOff", Some(message), None)
+}
+
+fn starting(around: &Surroundings) -> Stage {
+    while_running(whole_seconds(around.now), around)
+}
+
+fn restarting(around: &Surroundings) -> Stage {
+    Stage {
+        is_restart: true,
+        ..starting(around)
+    }
+}
+
+fn while_running(since: Timestamp, around: &Surroundings) -> Stage {
+    let Surroundings { script, now, .. } = around;
+    let end = script.runs_for.map(|runs_for| later(since, runs_for));
+    if let Some(end) = end.filter(|end| end <= now) {
+        let finished = whole_seconds(end.max(since));
+        return Stage::terminated(ended(script.exit_code, since, finished), None);
+    }
+    let warm_up = script.ready_after.saturating_sub(script.starts_after);
+    let ready = later(since, warm_up);
+    let unready = script.ready_for.map(|ready_for| later(ready, ready_for));
+    let is_ready =
+        !script.never_ready && ready <= *now && unready.is_none_or(|unready| unready > *now);
+    let turns = [Some(ready), unready].into_iter().flatten();
+    let turn = turns.filter(|turn| turn > now && !script.never_ready).min();
+    let state = ContainerState {
+        running: Some(ContainerStateRunning {
+            started_at: Some(time(since)),
+        }),
+        ..ContainerState::default()
     };
-    if !has_ended(&status) {
-        status.state = Some(current);
+    Stage {
+        is_ready,
+        ..Stage::of(state, earliest(end, turn))
     }
-    (status, wake_at)
+}
+
+/// A container that has ended: it stays so, or is started again, if its pod's policy says so.
+fn after_end(
+    container: &Container,
+    before: &ContainerStatus,
+    ended: &ContainerStateTerminated,
+    around: &Surroundings,
+) -> Stage {
+    let policy = around
+        .pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref());
+    let stays = match policy {
+        Some("Never") => true,
+        Some("OnFailure") => ended.exit_code == 0,
+        _ => false,
+    };
+    if stays {
+        return Stage::terminated(ended.clone(), None);
+    }
+    let wait = back_off::wait(before, ended);
+    let finished = ended.finished_at.as_ref().map_or(around.now, |time| time.0);
+    let due = pods::after(finished, wait);
+    if due <= around.now {
+        return restarting(around);
+    }
+    let message = back_off::message(around.pod, &container.name, wait);
+    Stage::waiting("CrashLoopBackOff", Some(message), Some(due))
 }
 
 pub(super) fn is_running(status: &ContainerStatus) -> bool {
-    status
-        .state
-        .as_ref()
-        .is_some_and(|state| state.running.is_some())
+    let state = status.state.as_ref();
+    state.is_some_and(|state| state.running.is_some())
 }
 
 fn ended(exit_code: i32, started: Timestamp, finished: Timestamp) -> ContainerStateTerminated {
@@ -177,40 +225,74 @@ fn ended(exit_code: i32, started: Timestamp, finished: Timestamp) -> ContainerSt
     }
 }
 
-/// Lets a container that has ended wait for its next start, if its pod's policy gives it one.
-pub(super) fn restarted(
-    mut status: ContainerStatus,
-    policy: &str,
-    now: Timestamp,
-) -> (ContainerStatus, Option<Timestamp>) {
-    let Some(ended) = status
-        .state
-        .as_ref()
-        .and_then(|state| state.terminated.clone())
-    else {
-        return (status, None);
+/// The status of a container that was made to end.
+pub(super) fn killed(
+    before: &ContainerStatus,
+    exit_code: i32,
+    finished: Timestamp,
+) -> ContainerStatus {
+    let state = before.state.clone().unwrap_or_default();
+    let running = state.running.and_then(|running| running.started_at);
+    let terminated = match (state.terminated, running) {
+        (Some(terminated), _) => terminated,
+        (None, Some(since)) => ended(exit_code, since.0, finished),
+        (None, None) => ContainerStateTerminated {
+            exit_code: KILLED,
+            reason: Some("ContainerStatusUnknown".to_owned()),
+            message: Some(
+                "The container could not be located when the pod was terminated".to_owned(),
+            ),
+            ..ContainerStateTerminated::default()
+        },
     };
-    let stays = match policy {
-        "Never" => true,
-        "OnFailure" => ended.exit_code == 0,
-        _ => false,
-    };
-    if stays {
-        return (status, None);
+    ContainerStatus {
+        ready: false,
+        started: Some(false),
+        state: Some(ContainerState {
+            terminated: Some(terminated),
+            ..ContainerState::default()
+        }),
+        ..before.clone()
     }
-    let finished = ended.finished_at.as_ref().map_or(now, |time| time.0);
-    let again = pods::after(finished, back_off(status.restart_count));
-    status.last_state = Some(ContainerState {
-        terminated: Some(ended),
-        ..ContainerState::default()
-    });
-    let waiting = ContainerStateWaiting {
-        reason: Some("CrashLoopBackOff".to_owned()),
-        message: Some(BACK_OFF_MESSAGE.to_owned()),
+}
+
+/// The init containers of a pod: all have ended well when it starts; those that accompany the
+/// others keep running.
+pub(super) fn initialized(
+    pod: &Pod,
+    old: &PodStatus,
+    start: Timestamp,
+) -> Option<Vec<ContainerStatus>> {
+    let containers = pod.spec.as_ref()?.init_containers.as_deref()?;
+    if old.init_container_statuses.is_some() {
+        return old.init_container_statuses.clone();
+    }
+    let status = |container: &Container| {
+        let accompanies = container.restart_policy.as_deref() == Some("Always");
+        let state = if accompanies {
+            ContainerState {
+                running: Some(ContainerStateRunning {
+                    started_at: Some(Time(start)),
+                }),
+                ..ContainerState::default()
+            }
+        } else {
+            ContainerState {
+                terminated: Some(ended(0, start, start)),
+                ..ContainerState::default()
+            }
+        };
+        let image = container.image.clone().unwrap_or_default();
+        ContainerStatus {
+            name: container.name.clone(),
+            container_id: Some(format!("simulated://{}", container.name)),
+            image_id: image.clone(),
+            image,
+            ready: true,
+            started: Some(accompanies),
+            state: Some(state),
+            ..ContainerStatus::default()
+        }
     };
-    status.state = Some(ContainerState {
-        waiting: Some(waiting),
-        ..ContainerState::default()
-    });
-    (status, Some(again))
+    Some(containers.iter().map(status).collect())
 }
