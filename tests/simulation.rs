@@ -20,7 +20,17 @@ use verdict::apiserver::Fault;
 
 use crate::world::{World, seconds};
 
+/// The ConfigMap that every namespace has.
+const ROOT_CA: &str = "kube-root-ca.crt";
+
 impl World {
+    /// ConfigMaps but the one that every namespace has.
+    async fn config_maps(&self) -> Vec<String> {
+        let mut names = self.names::<ConfigMap>().await;
+        names.retain(|name| name != ROOT_CA);
+        names
+    }
+
     /// Images of the pods that run, each with how many.
     async fn images(&self) -> BTreeMap<String, usize> {
         let mut images = BTreeMap::new();
@@ -379,10 +389,10 @@ async fn dependents_go_as_the_deletion_says() {
             .create::<ConfigMap>(config_map("grandchild", Some(&child)))
             .await;
         seconds(1).await;
-        assert_eq!(world.names::<ConfigMap>().await.len(), 3, "{policy:?}");
+        assert_eq!(world.config_maps().await.len(), 3, "{policy:?}");
         world.delete::<ConfigMap>("owner", policy.clone()).await;
         seconds(1).await;
-        assert_eq!(world.names::<ConfigMap>().await, left, "{policy:?}");
+        assert_eq!(world.config_maps().await, left, "{policy:?}");
         if let Ok(child) = world.api::<ConfigMap>().get("child").await {
             assert_eq!(child.owner_references().len(), 0);
         }
@@ -402,7 +412,7 @@ async fn an_owner_that_never_was_leaves_nothing_behind() {
         .create::<ConfigMap>(config_map("orphan", Some(&gone)))
         .await;
     seconds(1).await;
-    assert_eq!(world.names::<ConfigMap>().await, ["owned", "real"]);
+    assert_eq!(world.config_maps().await, ["owned", "real"]);
 }
 
 fn widgets() -> CustomResourceDefinition {
@@ -484,7 +494,7 @@ async fn a_namespace_goes_with_its_content() {
         pods.list(&ListParams::default()).await.unwrap().items.len(),
         0
     );
-    assert_eq!(world.names::<ConfigMap>().await, ["elsewhere"]);
+    assert_eq!(world.config_maps().await, ["elsewhere"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ mod hash;
 pub mod labels;
 pub mod operations;
 mod plan;
-mod quantity;
+pub(crate) mod quantity;
 mod replicas;
 mod revisions;
 mod services;

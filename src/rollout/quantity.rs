@@ -30,6 +30,11 @@ pub(super) fn canonical(text: &str) -> Option<String> {
     })
 }
 
+/// A quantity in billionths, `None` if the text is none.
+pub(crate) fn nanos(text: &str) -> Option<i128> {
+    parse(text).map(|(nanos, _)| nanos)
+}
+
 fn parse(text: &str) -> Option<(i128, Format)> {
     let negative = text.starts_with('-');
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);

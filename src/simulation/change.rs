@@ -48,6 +48,8 @@ pub(super) struct Target {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) uid: String,
+    /// The version that it must still have, so that nobody else's change is lost. `None`: any.
+    pub(super) version: Option<String>,
 }
 
 impl Target {
@@ -58,6 +60,15 @@ impl Target {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
+            version: None,
+        }
+    }
+
+    /// The object as it was seen: if it has changed since, the change is refused.
+    pub(super) fn as_seen<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self {
+            version: object.resource_version(),
+            ..Self::of(object)
         }
     }
 }
@@ -124,6 +135,21 @@ impl Change {
             propagation: None,
         }
     }
+
+    /// Deletes `object` at once, however long it may take to stop.
+    pub(super) fn remove<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self::Delete {
+            target: Target::of(object),
+            grace_seconds: Some(0),
+            propagation: None,
+        }
+    }
+
+    /// Whether this makes objects or takes them away, as a report about too few or too many of
+    /// them tells of.
+    pub(super) fn is_of_number(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Delete { .. })
+    }
 }
 
 fn as_json(value: &impl Serialize) -> Value {
@@ -164,44 +190,36 @@ impl Display for Change {
 pub(super) enum Made {
     /// The object as it is now.
     Object(ApiResource, Box<DynamicObject>),
+    /// The object that was to be made is there already, perhaps by an earlier try whose answer was
+    /// lost.
+    There(ApiResource, Box<DynamicObject>),
     /// The object of this uid is gone or going.
     Doomed(Target),
-    /// The object was gone already.
+    /// There was nothing to be changed.
     Nothing,
 }
 
 /// Makes one change.
 pub(super) async fn make(client: &Client, change: &Change) -> Result<Made, kube::Error> {
-    let made = match change {
+    match change {
         Change::Create {
             resource,
             namespace,
             object,
-        } => {
-            let object = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
-            let params = PostParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..<_>::default()
-            };
-            let made = api(client, resource, namespace)
-                .create(&params, &object)
-                .await;
-            made.map(|object| Made::Object(resource.clone(), Box::new(object)))
-        }
+        } => create(client, resource, namespace, object).await,
         Change::Patch { target, patch } => {
             let api = api(client, &target.resource, &target.namespace);
-            let patched = api
-                .patch(&target.name, &patch_params(), &Patch::Merge(patch))
-                .await;
-            patched.map(|object| Made::Object(target.resource.clone(), Box::new(object)))
+            let patch = Patch::Merge(of_target(target, patch));
+            let patched = api.patch(&target.name, &patch_params(), &patch).await;
+            changed(target, patched)
         }
         Change::Status { target, patch } => {
             let api = api(client, &target.resource, &target.namespace);
-            let patch = Patch::Merge(patch);
+            let patch = Patch::Merge(of_target(target, patch));
             let patched = api
                 .patch_status(&target.name, &patch_params(), &patch)
                 .await;
-            patched.map(|object| Made::Object(target.resource.clone(), Box::new(object)))
+            changed(target, patched)
         }
         Change::Delete {
             target,
@@ -213,18 +231,78 @@ pub(super) async fn make(client: &Client, change: &Change) -> Result<Made, kube:
                 propagation_policy: propagation.clone(),
                 preconditions: Some(Preconditions {
                     uid: Some(target.uid.clone()),
-                    resource_version: None,
+                    resource_version: target.version.clone(),
                 }),
                 ..DeleteParams::default()
             };
             delete(client, target, &params).await
         }
         Change::Finalize { namespace } => finalize(client, namespace).await,
-    };
-    match made {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Made::Nothing),
-        other => other,
     }
+}
+
+/// A patch that is refused for another object of the same name, and for another version if the
+/// target has one.
+fn of_target(target: &Target, patch: &Value) -> Value {
+    let mut patch = patch.clone();
+    patch["metadata"]["uid"] = json!(target.uid);
+    if let Some(version) = &target.version {
+        patch["metadata"]["resourceVersion"] = json!(version);
+    }
+    patch
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+fn changed(
+    target: &Target,
+    answer: Result<DynamicObject, kube::Error>,
+) -> Result<Made, kube::Error> {
+    match answer {
+        Ok(object) => Ok(Made::Object(target.resource.clone(), Box::new(object))),
+        Err(error) if is_not_found(&error) => Ok(Made::Doomed(target.clone())),
+        Err(error) => Err(error),
+    }
+}
+
+async fn create(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: &str,
+    object: &Value,
+) -> Result<Made, kube::Error> {
+    let api = api(client, resource, namespace);
+    let object: DynamicObject =
+        serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let refused = match api.create(&params, &object).await {
+        Ok(made) => return Ok(Made::Object(resource.clone(), Box::new(made))),
+        Err(refused) => refused,
+    };
+    match &refused {
+        // The namespace is gone or going, and all that is in it.
+        kube::Error::Api(status) if status.code == 404 || is_terminating(status) => {
+            Ok(Made::Nothing)
+        }
+        kube::Error::Api(status) if status.reason == "AlreadyExists" => {
+            let found = api.get_opt(&object.name_any()).await?.ok_or(refused)?;
+            Ok(Made::There(resource.clone(), Box::new(found)))
+        }
+        _ => Err(refused),
+    }
+}
+
+/// Whether something cannot be made because its namespace is about to go.
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .into_iter()
+        .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 async fn delete(
@@ -233,7 +311,11 @@ async fn delete(
     params: &DeleteParams,
 ) -> Result<Made, kube::Error> {
     let api = api(client, &target.resource, &target.namespace);
-    let left = api.delete(&target.name, params).await?.left();
+    let left = match api.delete(&target.name, params).await {
+        Ok(answer) => answer.left(),
+        Err(error) if is_not_found(&error) => None,
+        Err(error) => return Err(error),
+    };
     Ok(
         match left.filter(|object| object.metadata.deletion_timestamp.is_some()) {
             Some(object) => Made::Object(target.resource.clone(), Box::new(object)),
@@ -246,12 +328,18 @@ async fn delete(
 async fn finalize(client: &Client, name: &str) -> Result<Made, kube::Error> {
     let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Namespace>(&());
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let mut namespace = api.get(name).await?;
+    let Some(mut namespace) = api.get_opt(name).await? else {
+        return Ok(Made::Nothing);
+    };
     namespace.data["spec"]["finalizers"] = json!([]);
     let finalized = api
         .replace_subresource("finalize", name, &PostParams::default(), &namespace)
-        .await?;
-    Ok(Made::Object(resource, Box::new(finalized)))
+        .await;
+    match finalized {
+        Ok(object) => Ok(Made::Object(resource, Box::new(object))),
+        Err(error) if is_not_found(&error) => Ok(Made::Nothing),
+        Err(error) => Err(error),
+    }
 }
 
 fn patch_params() -> PatchParams {

@@ -1,5 +1,4 @@
-//! The garbage collector: dependents go when their owners are gone, before them, or not at all; and
-//! the content of a namespace goes before the namespace.
+//! The garbage collector: dependents go when their owners are gone, before them, or not at all.
 //!
 //! # Source
 //! `attemptToDeleteItem`, `processDeletingDependentsItem` and `orphanDependents` of the Kubernetes
@@ -14,17 +13,22 @@ use serde_json::{Value, json};
 use super::change::Change;
 use super::graph::{FOREGROUND, Graph, Node, ORPHAN};
 
-/// Owners that no watch has shown; whether they exist must be asked before anything is deleted.
+/// Owners that no watch has shown where they could own the object; whether they exist must be asked
+/// before anything is deleted.
 pub(super) fn unseen_owners(graph: &Graph, uid: &str) -> Vec<OwnerReference> {
-    let owners = graph
-        .get(uid)
-        .map(|node| node.owners.as_slice())
-        .unwrap_or_default();
-    owners
-        .iter()
-        .filter(|owner| graph.get(&owner.uid).is_none())
-        .cloned()
-        .collect()
+    let Some(node) = graph.get(uid) else {
+        return Vec::new();
+    };
+    let is_unseen = |owner: &&OwnerReference| owner_of(graph, node, owner).is_none();
+    node.owners.iter().filter(is_unseen).cloned().collect()
+}
+
+/// The owner that a reference of `node` means. One of another name, or from another namespace, is
+/// not meant even if it has the uid.
+fn owner_of<'a>(graph: &'a Graph, node: &Node, owner: &OwnerReference) -> Option<&'a Node> {
+    let found = graph.get(&owner.uid)?;
+    let is_near = found.key.namespace.is_empty() || found.key.namespace == node.key.namespace;
+    (is_near && found.key.name == owner.name).then_some(found)
 }
 
 /// Decides what becomes of an object because of those that it owns and that own it.
@@ -45,9 +49,7 @@ pub(super) fn decide(graph: &Graph, uid: &str, absent: &BTreeSet<String>) -> Vec
     }
     let is_absent = |owner: &&OwnerReference| absent.contains(&owner.uid);
     let waits = |owner: &&OwnerReference| {
-        graph
-            .get(&owner.uid)
-            .is_some_and(Node::waits_for_dependents)
+        owner_of(graph, node, owner).is_some_and(Node::waits_for_dependents)
     };
     let lost = node
         .owners
@@ -120,15 +122,10 @@ fn await_dependents(graph: &Graph, node: &Node) -> Vec<Change> {
     vec![remove_finalizer(node, FOREGROUND)]
 }
 
-/// The version makes sure that nobody else's change of the list is lost.
 fn set_owners(node: &Node, owners: &Value) -> Change {
-    let patch = json!({"metadata": {
-        "resourceVersion": node.resource_version,
-        "ownerReferences": owners,
-    }});
     Change::Patch {
         target: node.target(),
-        patch,
+        patch: json!({"metadata": {"ownerReferences": owners}}),
     }
 }
 
@@ -139,26 +136,12 @@ fn remove_finalizer(node: &Node, name: &str) -> Change {
         .filter(|finalizer| *finalizer != name)
         .collect();
     let patch = json!({"metadata": {
-        "resourceVersion": node.resource_version,
         "finalizers": if kept.is_empty() { Value::Null } else { json!(kept) },
     }});
     Change::Patch {
         target: node.target(),
         patch,
     }
-}
-
-/// Empties a namespace that goes or is gone; lets it go once it is empty.
-pub(super) fn empty_namespace(graph: &Graph, namespace: &str, is_there: bool) -> Vec<Change> {
-    let mut content = graph.in_namespace(namespace).peekable();
-    if content.peek().is_none() && is_there {
-        return vec![Change::Finalize {
-            namespace: namespace.to_owned(),
-        }];
-    }
-    let left = content.filter(|node| !node.deleting);
-    left.map(|node| delete(node, Some(PropagationPolicy::Background)))
-        .collect()
 }
 
 #[cfg(test)]
@@ -181,6 +164,7 @@ mod tests {
                 None => (words_first(text), None),
             };
             let owners = words.map(|owner| OwnerReference {
+                name: owner.trim_end_matches('!').to_owned(),
                 uid: owner.trim_end_matches('!').to_owned(),
                 block_owner_deletion: Some(owner.ends_with('!')),
                 ..OwnerReference::default()
@@ -294,17 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_goes_when_it_is_empty() {
-        let full = graph(&["a", "b:example.dev/hold"]);
-        assert_eq!(
-            told(&empty_namespace(&full, "default", true)),
-            ["delete a Background"]
-        );
-        let held = graph(&["b:example.dev/hold"]);
-        assert_eq!(told(&empty_namespace(&held, "default", true)), [""; 0]);
-        let empty = graph(&[]);
-        let finalized = told(&empty_namespace(&empty, "default", true));
-        assert_eq!(finalized, ["finalize Namespace `default`"]);
-        assert_eq!(told(&empty_namespace(&empty, "default", false)), [""; 0]);
+    fn an_owner_elsewhere_is_none() {
+        let mut graph = graph(&["b < a"]);
+        let mut elsewhere = graph.get("b").unwrap().clone();
+        elsewhere.key = Key::new("other", "a");
+        elsewhere.uid = "a".to_owned();
+        graph.put(elsewhere);
+        assert_eq!(unseen_owners(&graph, "b").len(), 1);
+        let mut anywhere = graph.get("a").unwrap().clone();
+        anywhere.key = Key::new("", "a");
+        graph.put(anywhere);
+        assert_eq!(unseen_owners(&graph, "b").len(), 0);
     }
 }

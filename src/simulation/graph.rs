@@ -48,12 +48,14 @@ impl Node {
         self.deleting && self.has_finalizer(FOREGROUND)
     }
 
+    /// The object as it is known: if it has changed since, a change is refused.
     pub(super) fn target(&self) -> Target {
         Target {
             resource: (*self.resource).clone(),
             namespace: self.key.namespace.clone(),
             name: self.key.name.clone(),
             uid: self.uid.clone(),
+            version: Some(self.resource_version.clone()),
         }
     }
 }

@@ -7,14 +7,28 @@ pub(super) fn fnv1a(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A number as a word that is no bad word: Kubernetes' alphabet without vowels.
+/// Kubernetes' alphabet: no vowels, so that no word comes out.
+const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// A number as a word, a letter for each digit, as template hashes are written.
 pub(super) fn word(number: u32) -> String {
-    const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let digits = number.to_string();
     digits
         .bytes()
         .map(|digit| char::from(ALPHABET[usize::from(digit) % ALPHABET.len()]))
         .collect()
+}
+
+/// A number as five letters, as generated names end.
+pub(super) fn letters(number: u32) -> String {
+    let mut left = usize::try_from(number).unwrap_or_default();
+    std::iter::repeat_with(|| {
+        let letter = char::from(ALPHABET[left % ALPHABET.len()]);
+        left /= ALPHABET.len();
+        letter
+    })
+    .take(5)
+    .collect()
 }
 
 #[cfg(test)]

@@ -11,30 +11,17 @@
 //! answered, so that a decision never rests on less than what the last one did. Nothing polls:
 //! when nothing changes and no timer is due, no request is made.
 //!
-//! Served: ReplicaSets, Deployments, Jobs, pods, Endpoints of Services, owner references in all
-//! three ways of deletion for all kinds (custom ones too), and the end of namespaces.
+//! Served: ReplicaSets, Deployments, Jobs, nodes and pods, Endpoints of Services, what every
+//! namespace has, owner references in all three ways of deletion for all kinds (custom ones too),
+//! and the end of namespaces.
 //!
-//! # What a pod does
-//!
-//! By default a pod gets a node at once and is running and ready after [`Options::ready_after`]; one
-//! whose restart policy lets it end (a Job's) ends well after [`Options::runs_for`]. Annotations on
-//! the pod, so usually in a template, script another course; they may be changed at any time.
-//! Durations are written `5s`, `1m30s`, `500ms`.
-//!
-//! | annotation | meaning |
-//! | --- | --- |
-//! | `simulation.verdict.dev/ready-after: 5s` | time from its start until it is running and ready |
-//! | `simulation.verdict.dev/never-ready: "true"` | runs, but is not ready |
-//! | `simulation.verdict.dev/image-pull-error: "true"` | waits with `ImagePullBackOff` |
-//! | `simulation.verdict.dev/unschedulable: "true"` | gets no node |
-//! | `simulation.verdict.dev/runs-for: 30s` | its containers end after that time; with the restart policy `Always` they crash and start again with the kubelet's back-off |
-//! | `simulation.verdict.dev/exit-code: "1"` | with which they end; 0 without it |
-//! | `simulation.verdict.dev/stops-after: 2s` | time from its deletion until it is gone, at most its grace period; none without it |
-//!
-//! Annotations that make no sense hold the pod in `Pending` and are named in its `PodScheduled`
-//! condition.
+//! What a pod does is scripted: [`script`] tells how.
 
+mod act;
+mod affinity;
 mod change;
+mod claim;
+mod decide;
 pub mod demo;
 mod deployment;
 mod endpoints;
@@ -44,37 +31,59 @@ mod hash;
 mod job;
 mod kubelet;
 mod loopback;
+mod names;
+mod namespaces;
+mod nodes;
+mod patience;
 mod pods;
 pub mod prometheus;
 mod queue;
+mod ranking;
 mod replica_set;
 mod run;
-mod script;
+mod scheduler;
+pub mod script;
 mod view;
 mod watches;
 pub mod workload;
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Node;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+pub use nodes::node;
+pub use script::{Script, Scripting};
 
-/// What pods do that no annotation scripts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the cluster has, and what pods do that no annotation scripts.
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// Time from a pod's start until it is running and ready. Default: one second.
+    /// Time from a pod's start until its containers run, unless it is ready sooner. Default: one
+    /// second.
+    pub starts_after: Duration,
+    /// Time from a pod's start until it is ready. Default: one second.
     pub ready_after: Duration,
     /// Time that a pod runs whose restart policy lets it end. Default: one second.
     pub runs_for: Duration,
+    /// Nodes that are registered at the start unless there are nodes of these names. Default:
+    /// three that have plenty of everything.
+    pub nodes: Vec<Node>,
+    /// What a story says of pods, beyond their annotations. Default: nothing.
+    pub scripting: Option<Scripting>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
+            starts_after: Duration::from_secs(1),
             ready_after: Duration::from_secs(1),
             runs_for: Duration::from_secs(1),
+            nodes: ["node-1", "node-2", "node-3"]
+                .map(|name| node(name, &[]))
+                .into(),
+            scripting: None,
         }
     }
 }

@@ -11,7 +11,8 @@ use kube::core::{Selector, SelectorExt as _};
 use kube::{Resource, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::change::Change;
+use super::change::{Change, Target};
+use super::hash;
 
 /// Kubernetes writes whole seconds.
 pub(super) fn whole_seconds(time: Timestamp) -> Timestamp {
@@ -35,7 +36,7 @@ pub(super) fn is_controlled_by(metadata: &ObjectMeta, owner: &ObjectMeta) -> boo
     owner.uid.is_some() && controller(metadata).map(|found| &found.uid) == owner.uid.as_ref()
 }
 
-/// Whether a selector picks labels. An empty or a broken one picks nothing.
+/// Whether a selector of a workload picks labels. An empty or a broken one picks nothing.
 pub(super) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let is_empty = selector
         .match_labels
@@ -45,7 +46,12 @@ pub(super) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String
             .match_expressions
             .as_ref()
             .is_none_or(Vec::is_empty);
-    !is_empty && Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
+    !is_empty && matches(selector, labels)
+}
+
+/// Whether labels are as a selector says. An empty one says nothing; a broken one fits nothing.
+pub(super) fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    Selector::try_from(selector.clone()).is_ok_and(|selector| selector.matches(labels))
 }
 
 /// Whether a Service sends traffic to pods with these labels.
@@ -69,6 +75,18 @@ pub(super) fn phase(pod: &Pod) -> &str {
         .as_ref()
         .and_then(|status| status.phase.as_deref());
     phase.unwrap_or("Pending")
+}
+
+/// The node of a pod.
+pub(super) fn node(pod: &Pod) -> Option<&str> {
+    let node = pod.spec.as_ref()?.node_name.as_deref()?;
+    (!node.is_empty()).then_some(node)
+}
+
+/// An address that is the same for the same text.
+pub(super) fn address(network: u8, text: &str) -> String {
+    let [_, b, c, d] = hash::fnv1a(text.as_bytes()).to_be_bytes();
+    format!("{network}.{b}.{c}.{d}")
 }
 
 pub(super) fn is_finished(pod: &Pod) -> bool {
@@ -105,48 +123,49 @@ pub(super) fn created(metadata: &ObjectMeta) -> Timestamp {
         .map_or(Timestamp::MAX, |time| time.0)
 }
 
-/// Restarts of all containers of a pod.
-pub(super) fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_deref());
-    statuses
-        .unwrap_or_default()
-        .iter()
-        .map(|status| status.restart_count)
-        .sum()
-}
-
-/// Orders pods so that those which should go first stand first: not scheduled, not running, not
-/// ready, cheap to delete, ready for a short time, often restarted, young.
+/// When a pod ended; otherwise when it was seen not to be ready, or was deleted, or was made.
 ///
 /// # Source
-/// `ActivePodsWithRanks` of `k8s.io/kubernetes/pkg/controller`, without its logarithmic rounding of
-/// ages and with the name as the last word, so that the order is always the same.
-pub(super) fn deletion_order(pod: &Pod) -> impl Ord + use<> {
-    let scheduled = pod
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.node_name.is_some());
-    let phase = match phase(pod) {
-        "Pending" => 0,
-        "Unknown" => 1,
-        _ => 2,
-    };
-    let cost = pod
-        .annotations()
-        .get("controller.kubernetes.io/pod-deletion-cost");
-    let cost: i32 = cost.and_then(|cost| cost.parse().ok()).unwrap_or_default();
-    let ready = ready_since(pod);
-    (
-        (scheduled, phase, ready.is_some(), cost),
-        (
-            ready.map(std::cmp::Reverse),
-            std::cmp::Reverse(restarts(pod)),
-        ),
-        (std::cmp::Reverse(created(&pod.metadata)), pod.name_any()),
-    )
+/// `getFinishedTime` of the Kubernetes Job controller.
+pub(super) fn finished_at(pod: &Pod) -> Timestamp {
+    let status = pod.status.clone().unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let ended = containers.iter().map(|container| {
+        let ended = container.state.as_ref()?.terminated.as_ref()?;
+        ended.finished_at.as_ref().map(|time| time.0)
+    });
+    let ended: Option<Vec<_>> = ended.collect();
+    let unready = status.conditions.into_iter().flatten();
+    let mut unready = unready.filter(|found| found.type_ == "Ready" && found.status == "False");
+    let metadata = &pod.metadata;
+    let deleted = metadata.deletion_timestamp.as_ref().map(|time| {
+        let grace = metadata.deletion_grace_period_seconds.unwrap_or_default();
+        after(time.0, -grace)
+    });
+    ended
+        .and_then(|ended| ended.into_iter().max())
+        .or_else(|| unready.find_map(|found| Some(found.last_transition_time?.0)))
+        .or(deleted)
+        .unwrap_or_else(|| created(metadata))
+}
+
+fn container_restarts(pod: &Pod) -> impl Iterator<Item = i32> {
+    let status = pod.status.iter();
+    let statuses = status.flat_map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        init.chain(status.container_statuses.iter().flatten())
+    });
+    statuses.map(|status| status.restart_count)
+}
+
+/// Restarts of all containers of a pod.
+pub(super) fn restarts(pod: &Pod) -> i32 {
+    container_restarts(pod).sum()
+}
+
+/// Restarts of the container of a pod that was restarted most often.
+pub(super) fn most_restarts(pod: &Pod) -> i32 {
+    container_restarts(pod).max().unwrap_or_default()
 }
 
 /// A reference to a managing owner.
@@ -190,7 +209,7 @@ where
 {
     let mut owners = object.owner_references().to_vec();
     owners.push(owner_reference(owner));
-    Change::patch(object, owners_patch(object, &owners))
+    set_owners(object, &owners)
 }
 
 /// Takes `owner` out of the owners of `object`.
@@ -202,18 +221,32 @@ where
     let uid = owner.uid().unwrap_or_default();
     let mut owners = object.owner_references().to_vec();
     owners.retain(|owner| owner.uid != uid);
-    Change::patch(object, owners_patch(object, &owners))
+    set_owners(object, &owners)
 }
 
-/// The version makes sure that nobody else's change of the list is lost.
-fn owners_patch<K: Resource>(object: &K, owners: &[OwnerReference]) -> Value {
-    json!({"metadata": {
-        "resourceVersion": object.resource_version(),
-        "ownerReferences": if owners.is_empty() { Value::Null } else { json!(owners) },
-    }})
+fn set_owners<K: Resource<DynamicType = ()>>(object: &K, owners: &[OwnerReference]) -> Change {
+    let owners = if owners.is_empty() {
+        Value::Null
+    } else {
+        json!(owners)
+    };
+    Change::Patch {
+        target: Target::as_seen(object),
+        patch: json!({"metadata": {"ownerReferences": owners}}),
+    }
 }
 
 /// The time as Kubernetes writes it.
 pub(super) fn time(now: Timestamp) -> Time {
     Time(whole_seconds(now))
+}
+
+/// A count as Kubernetes has it.
+pub(super) fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A count that is left out when it is 0.
+pub(super) fn some(number: usize) -> Option<i32> {
+    (number > 0).then(|| count(number))
 }

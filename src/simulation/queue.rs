@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::patience::retry_after;
 use super::view::Key;
-
-/// The first and the longest wait after a failed pass.
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// One thing to look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,10 +20,14 @@ pub(super) enum Work {
     Job(Key),
     /// The Endpoints of a Service.
     Endpoints(Key),
-    /// A namespace that goes.
+    /// A node of our own.
+    Node(String),
+    /// What a namespace always has, or that it goes.
     Namespace(String),
     /// The owners and finalizers of the object with this uid.
     Garbage(String),
+    /// Whether the object with this uid exists.
+    Verify(String),
 }
 
 /// Work in the order in which it came, each piece once.
@@ -47,8 +48,9 @@ impl Queue {
         }
     }
 
-    /// The next work that is due.
-    pub(super) fn pop(&mut self, now: Timestamp) -> Option<Work> {
+    /// The next work that is due. As long as the cluster is not known, that is only to ask what
+    /// there is.
+    pub(super) fn pop(&mut self, now: Timestamp, is_informed: bool) -> Option<Work> {
         while let Some((due, work)) = self.timers.first()
             && *due <= now
         {
@@ -56,14 +58,24 @@ impl Queue {
             self.set_timer(&work, None);
             self.push(work);
         }
-        let work = self.ready.pop_front()?;
+        let next = if is_informed {
+            0
+        } else {
+            let mut ready = self.ready.iter();
+            ready.position(|work| *work == Work::Discover)?
+        };
+        let work = self.ready.remove(next)?;
         self.queued.remove(&work);
         Some(work)
     }
 
     /// When the next work comes due by time.
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+    pub(super) fn next_due(&self, is_informed: bool) -> Option<Timestamp> {
+        if is_informed {
+            self.timers.first().map(|(due, _)| *due)
+        } else {
+            self.due.get(&Work::Discover).copied()
+        }
     }
 
     /// `work` was done; time alone may change it at `wake_at`.
@@ -78,7 +90,7 @@ impl Queue {
     /// How long it waits.
     pub(super) fn failed(&mut self, work: &Work, now: Timestamp) -> Duration {
         let failures = self.failures.entry(work.clone()).or_default();
-        let wait = LAST_RETRY.min(FIRST_RETRY * 2_u32.saturating_pow(*failures));
+        let wait = retry_after(*failures);
         *failures = failures.saturating_add(1);
         self.set_timer(work, now.checked_add(wait).ok());
         wait
@@ -114,7 +126,7 @@ mod tests {
         for name in ["b", "a", "b"] {
             queue.push(Work::Namespace(name.to_owned()));
         }
-        let popped: Vec<_> = std::iter::from_fn(|| queue.pop(at(0))).collect();
+        let popped: Vec<_> = std::iter::from_fn(|| queue.pop(at(0), true)).collect();
         assert_eq!(
             popped,
             ["b", "a"].map(|name| Work::Namespace(name.to_owned()))
@@ -126,10 +138,26 @@ mod tests {
         let mut queue = Queue::default();
         queue.done(&Work::Discover, Some(at(5)));
         queue.done(&Work::Discover, Some(at(9)));
-        assert_eq!(queue.next_due(), Some(at(9)));
-        assert_eq!(queue.pop(at(8)), None);
-        assert_eq!(queue.pop(at(9)), Some(Work::Discover));
-        assert_eq!(queue.next_due(), None);
+        assert_eq!(queue.next_due(true), Some(at(9)));
+        assert_eq!(queue.pop(at(8), true), None);
+        assert_eq!(queue.pop(at(9), true), Some(Work::Discover));
+        assert_eq!(queue.next_due(true), None);
+    }
+
+    #[test]
+    fn until_the_cluster_is_known_only_its_kinds_are_asked_for() {
+        let mut queue = Queue::default();
+        queue.push(Work::Node("a".to_owned()));
+        queue.push(Work::Discover);
+        assert_eq!(queue.pop(at(0), false), Some(Work::Discover));
+        assert_eq!(queue.pop(at(0), false), None);
+        queue.done(&Work::Node("b".to_owned()), Some(at(1)));
+        queue.failed(&Work::Discover, at(5));
+        assert_eq!(
+            queue.next_due(false),
+            at(5).checked_add(SignedDuration::from_millis(200)).ok()
+        );
+        assert_eq!(queue.pop(at(5), true), Some(Work::Node("a".to_owned())));
     }
 
     #[test]
@@ -143,7 +171,7 @@ mod tests {
         queue.done(&Work::Discover, None);
         queue.failed(&Work::Discover, at(0));
         assert_eq!(
-            queue.next_due(),
+            queue.next_due(true),
             at(0).checked_add(SignedDuration::from_millis(200)).ok()
         );
     }

@@ -3,137 +3,135 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::{Resource, ResourceExt as _};
+use kube::ResourceExt as _;
 
 use super::change::{Change, Decision};
-use super::pods;
+use super::claim::claim;
+use super::pods::{self, count, some};
+use super::ranking;
 
-/// The pods that a controller manages, and what makes it so.
-pub(super) struct Claim<'a> {
-    pub(super) pods: Vec<&'a Pod>,
-    /// Adoptions and releases.
-    pub(super) changes: Vec<Change>,
-}
+/// The condition of a ReplicaSet whose pods cannot be made or deleted.
+const FAILURE: &str = "ReplicaFailure";
 
-/// Sorts out which pods of a namespace `owner` manages: it adopts matching ones that nobody
-/// manages and releases its own that match no longer.
-pub(super) fn claim<'a, K: Resource<DynamicType = ()>>(
-    owner: &K,
-    selector: &LabelSelector,
-    pods: &'a [Arc<Pod>],
-) -> Claim<'a> {
-    let mut claim = Claim {
-        pods: Vec::new(),
-        changes: Vec::new(),
-    };
-    let owner_goes = owner.meta().deletion_timestamp.is_some();
-    for pod in pods {
-        let matches = pods::selects(selector, pod.labels());
-        match pods::controller(&pod.metadata) {
-            Some(_) if !pods::is_controlled_by(&pod.metadata, owner.meta()) => {}
-            Some(_) if matches || owner_goes => claim.pods.push(pod),
-            Some(_) if !pods::is_deleting(pod) => {
-                claim.changes.push(pods::release(&**pod, owner));
-            }
-            None if matches && !owner_goes && pods::is_active(pod) => {
-                claim.changes.push(pods::adopt(&**pod, owner));
-                claim.pods.push(pod);
-            }
-            Some(_) | None => {}
-        }
-    }
-    claim
+/// All that a decision about a ReplicaSet depends on.
+pub(super) struct Observed<'a> {
+    pub(super) replica_set: &'a ReplicaSet,
+    /// Those that it manages and those that it may adopt.
+    pub(super) pods: &'a [Arc<Pod>],
+    /// The pods of all ReplicaSets with the same owner.
+    pub(super) related: &'a dyn Fn() -> Vec<Arc<Pod>>,
+    /// Why a pod could not be made or deleted just now.
+    pub(super) refusal: Option<String>,
+    pub(super) now: Timestamp,
 }
 
 /// Decides which pods to create and delete, and what the status says.
-pub(super) fn decide(replica_set: &ReplicaSet, pods: &[Arc<Pod>], now: Timestamp) -> Decision {
+pub(super) fn decide(observed: &Observed) -> Decision {
+    let replica_set = observed.replica_set;
     let Some(spec) = &replica_set.spec else {
         return Decision::default();
     };
-    let claim = claim(replica_set, &spec.selector, pods);
-    let mut active = claim.pods;
-    active.retain(|pod| pods::is_active(pod));
+    let active = observed.pods.iter().filter(|pod| pods::is_active(pod));
+    let claim = claim(replica_set, &spec.selector, active);
     let mut changes = claim.changes;
     if replica_set.metadata.deletion_timestamp.is_none() {
-        changes.extend(scale(replica_set, &active));
+        changes.extend(scale(observed, &claim.pods));
     }
     let old = replica_set.status.clone().unwrap_or_default();
-    let (new, wake_at) = status(replica_set, &old, &active, now);
+    let (new, wake_at) = status(observed, &old, &claim.pods);
     changes.extend(Change::status(replica_set, &old, &new));
     Decision { changes, wake_at }
 }
 
-fn scale(replica_set: &ReplicaSet, active: &[&Pod]) -> Vec<Change> {
-    let Some(spec) = &replica_set.spec else {
-        return Vec::new();
-    };
-    let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
+fn wanted(replica_set: &ReplicaSet) -> usize {
+    let wanted = replica_set.spec.as_ref().and_then(|spec| spec.replicas);
+    usize::try_from(wanted.unwrap_or(1)).unwrap_or_default()
+}
+
+fn scale(observed: &Observed, active: &[&Pod]) -> Vec<Change> {
+    let replica_set = observed.replica_set;
+    let wanted = wanted(replica_set);
     if let Some(missing) = wanted.checked_sub(active.len()) {
-        let Some(template) = &spec.template else {
-            return Vec::new();
-        };
-        let pod = pods::from_template(replica_set, template);
-        return vec![Change::create(&pod); missing];
+        let template = replica_set
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.template.as_ref());
+        let pod = template.map(|template| pods::from_template(replica_set, template));
+        return pod.map_or_else(Vec::new, |pod| vec![Change::create(&pod); missing]);
     }
     let mut order = active.to_vec();
-    order.sort_by_cached_key(|pod| pods::deletion_order(pod));
-    order
-        .iter()
-        .take(active.len() - wanted)
-        .map(|pod| Change::delete(*pod))
-        .collect()
+    if wanted > 0 {
+        ranking::sort(&mut order, &(observed.related)(), observed.now);
+    }
+    let surplus = order.iter().take(active.len() - wanted);
+    surplus.map(|pod| Change::delete(*pod)).collect()
 }
 
 fn status(
-    replica_set: &ReplicaSet,
+    observed: &Observed,
     old: &ReplicaSetStatus,
     active: &[&Pod],
-    now: Timestamp,
 ) -> (ReplicaSetStatus, Option<Timestamp>) {
-    let spec = replica_set.spec.clone().unwrap_or_default();
+    let now = observed.now;
+    let spec = observed.replica_set.spec.clone().unwrap_or_default();
     let labels = spec
         .template
         .and_then(|template| template.metadata?.labels)
         .unwrap_or_default();
     let is_labelled = |pod: &&&Pod| {
-        labels
-            .iter()
-            .all(|(key, value)| pod.labels().get(key) == Some(value))
+        let mut labels = labels.iter();
+        labels.all(|(key, value)| pod.labels().get(key) == Some(value))
     };
     let min_ready = i64::from(spec.min_ready_seconds.unwrap_or_default());
-    let available_at: Vec<Timestamp> = active
-        .iter()
-        .filter_map(|pod| pods::ready_since(pod))
-        .map(|since| {
-            if min_ready == 0 {
-                Timestamp::MIN
-            } else {
-                pods::after(since, min_ready)
-            }
-        })
-        .collect();
+    let available_at = |since: Timestamp| match min_ready {
+        0 => Timestamp::MIN,
+        seconds => pods::after(since, seconds),
+    };
+    let ready = active.iter().filter_map(|pod| pods::ready_since(pod));
+    let available_at: Vec<_> = ready.map(available_at).collect();
     let new = ReplicaSetStatus {
         replicas: count(active.len()),
         fully_labeled_replicas: some(active.iter().filter(is_labelled).count()),
         ready_replicas: some(available_at.len()),
         available_replicas: some(available_at.iter().filter(|at| **at <= now).count()),
-        observed_generation: replica_set.metadata.generation,
+        observed_generation: observed.replica_set.metadata.generation,
+        conditions: conditions(observed, old, active.len()),
         ..old.clone()
     };
     (new, available_at.into_iter().filter(|at| *at > now).min())
 }
 
-/// A count as Kubernetes has it.
-pub(super) fn count(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-/// A count that is left out when it is 0.
-pub(super) fn some(number: usize) -> Option<i32> {
-    (number > 0).then(|| count(number))
+/// A refusal is told until there is none any more.
+fn conditions(
+    observed: &Observed,
+    old: &ReplicaSetStatus,
+    active: usize,
+) -> Option<Vec<ReplicaSetCondition>> {
+    let mut conditions = old.conditions.clone().unwrap_or_default();
+    let is_told = conditions
+        .iter()
+        .any(|condition| condition.type_ == FAILURE);
+    match &observed.refusal {
+        None => conditions.retain(|condition| condition.type_ != FAILURE),
+        Some(_) if is_told => {}
+        Some(refusal) => {
+            let reason = if active < wanted(observed.replica_set) {
+                "FailedCreate"
+            } else {
+                "FailedDelete"
+            };
+            conditions.push(ReplicaSetCondition {
+                type_: FAILURE.to_owned(),
+                status: "True".to_owned(),
+                reason: Some(reason.to_owned()),
+                message: Some(refusal.clone()),
+                last_transition_time: Some(pods::time(observed.now)),
+            });
+        }
+    }
+    (!conditions.is_empty()).then_some(conditions)
 }
 
 #[cfg(test)]
@@ -176,9 +174,19 @@ mod tests {
         .unwrap()
     }
 
+    fn decided(replica_set: &ReplicaSet, pods: &[Arc<Pod>], refusal: Option<&str>) -> Decision {
+        decide(&Observed {
+            replica_set,
+            pods,
+            related: &Vec::new,
+            refusal: refusal.map(str::to_owned),
+            now: now(),
+        })
+    }
+
     fn told(replica_set: &ReplicaSet, pods: Vec<Pod>) -> Vec<String> {
         let pods: Vec<_> = pods.into_iter().map(Arc::new).collect();
-        let decision = decide(replica_set, &pods, now());
+        let decision = decided(replica_set, &pods, None);
         let changes = decision
             .changes
             .iter()
@@ -205,38 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn surplus_pods_go_in_kubernetes_order() {
-        let mut unscheduled = pod("unscheduled", Some(9));
-        unscheduled.spec.as_mut().unwrap().node_name = None;
-        let mut pending = pod("pending", None);
-        pending.status.as_mut().unwrap().phase = Some("Pending".to_owned());
-        let mut cheap = pod("cheap", Some(9));
-        let cost = "controller.kubernetes.io/pod-deletion-cost".to_owned();
-        cheap.annotations_mut().insert(cost, "-1".to_owned());
-        let mut young = pod("young", Some(9));
-        young.metadata.creation_timestamp = Some(pods::time(now()));
-        let mut pods = vec![
-            pod("old", Some(9)),
-            young,
-            pod("just-ready", Some(1)),
-            cheap,
-            pod("not-ready", None),
-            pending,
-            unscheduled,
-        ];
-        let order = [
-            "unscheduled",
-            "pending",
-            "not-ready",
-            "cheap",
-            "just-ready",
-            "young",
-            "old",
-        ];
-        let expected = order.map(|name| format!("delete Pod `{name}`"));
-        assert_eq!(told(&replica_set(0), pods.clone()), expected);
-        pods.reverse();
-        assert_eq!(told(&replica_set(0), pods), expected);
+    fn surplus_pods_go_and_those_that_serve_nobody_first() {
+        let pods = vec![pod("a", Some(9)), pod("b", None), pod("c", Some(9))];
+        assert_eq!(told(&replica_set(2), pods.clone()), ["delete Pod `b`"]);
+        let all = ["a", "b", "c"].map(|name| format!("delete Pod `{name}`"));
+        assert_eq!(told(&replica_set(0), pods), all);
     }
 
     #[test]
@@ -258,7 +239,7 @@ mod tests {
         let mut replica_set = replica_set(3);
         replica_set.spec.as_mut().unwrap().min_ready_seconds = Some(120);
         let pods = [pod("a", Some(2)), pod("b", Some(1)), pod("c", None)].map(Arc::new);
-        let decision = decide(&replica_set, &pods, now());
+        let decision = decided(&replica_set, &pods, None);
         assert_eq!(decision.wake_at, Some(pods::after(now(), 60)));
         let [Change::Status { patch, .. }] = decision.changes.as_slice() else {
             panic!("{:?}", decision.changes)
@@ -268,5 +249,31 @@ mod tests {
             json!({"replicas": 3, "fullyLabeledReplicas": 3, "readyReplicas": 2,
                 "availableReplicas": 1, "observedGeneration": 2})
         );
+    }
+
+    #[test]
+    fn a_refusal_is_told_until_it_is_over() {
+        let mut replica_set = replica_set(2);
+        let pods = [Arc::new(pod("a", None))];
+        let mut conditions = |refusal: Option<&str>| {
+            let decision = decided(&replica_set, &pods, refusal);
+            let mut value = json!(replica_set);
+            for change in &decision.changes {
+                if let Change::Status { patch, .. } = change {
+                    json_patch::merge(&mut value, patch);
+                }
+            }
+            replica_set = serde_json::from_value(value).unwrap();
+            let conditions = replica_set.status.clone().unwrap().conditions;
+            let told = conditions.into_iter().flatten().map(|condition| {
+                let [reason, message] = [condition.reason, condition.message].map(Option::unwrap);
+                format!("{} {reason}: {message}", condition.type_)
+            });
+            told.collect::<Vec<_>>()
+        };
+        let first = ["ReplicaFailure FailedCreate: no room"];
+        assert_eq!(conditions(Some("no room")), first);
+        assert_eq!(conditions(Some("still no room")), first);
+        assert_eq!(conditions(None), [""; 0]);
     }
 }

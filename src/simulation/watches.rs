@@ -12,6 +12,8 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::patience::WatchBackoff;
+
 /// What a watch told.
 pub(super) struct Seen {
     pub(super) resource: Arc<ApiResource>,
@@ -100,7 +102,7 @@ impl Watches {
         let end = CancellationToken::new();
         let of = Arc::clone(&resource);
         let seen = watch(api, watcher::Config::default())
-            .default_backoff()
+            .backoff(WatchBackoff::default())
             .map(move |event| Seen {
                 resource: Arc::clone(&of),
                 event,

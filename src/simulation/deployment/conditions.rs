@@ -1,15 +1,19 @@
 //! The status of a Deployment: its counts and what its conditions say.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus,
+    Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, ReplicaSet,
 };
 use kube::ResourceExt as _;
 
-use super::super::pods::{after, time};
-use super::super::replica_set::some;
+use super::super::pods::{after, some, time};
+use super::bounds::Bounds;
 use super::revisions::{Family, replicas, wanted};
-use super::scaling::Bounds;
+
+/// The condition of a ReplicaSet, and so of its Deployment, whose pods cannot be made or deleted.
+const FAILURE: &str = "ReplicaFailure";
 
 /// What the pass did that the Progressing condition tells of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,18 @@ pub(super) enum Found {
     Made(String),
     /// It cannot be made yet.
     NotYet,
+    /// It could not be made: its name, and why.
+    Refused(String, String),
+}
+
+impl Found {
+    /// What was found, if a change was refused.
+    pub(super) fn unless(self, refusal: Option<&String>) -> Self {
+        match (self, refusal) {
+            (Self::Made(name), Some(why)) => Self::Refused(name, why.clone()),
+            (found, _) => found,
+        }
+    }
 }
 
 /// The status as it should be, and when it may change by time alone.
@@ -44,6 +60,7 @@ pub(super) fn status(
         Says::new("False", "MinimumReplicasUnavailable", message)
     };
     set(&mut new, "Available", available, now);
+    set_failure(&mut new, family);
     let deadline = spec.progress_deadline_seconds.unwrap_or(600);
     if deadline == i32::MAX {
         let conditions = new.conditions.get_or_insert_default();
@@ -66,7 +83,12 @@ pub(super) fn status(
     (new, due)
 }
 
-fn counts(deployment: &Deployment, old: &DeploymentStatus, family: &Family) -> DeploymentStatus {
+/// The status with its counts up to date.
+pub(super) fn counts(
+    deployment: &Deployment,
+    old: &DeploymentStatus,
+    family: &Family,
+) -> DeploymentStatus {
     let sum = |count: fn(&k8s_openapi::api::apps::v1::ReplicaSetStatus) -> i32| {
         let statuses = family.all().filter_map(|set| set.status.as_ref());
         let total: i32 = statuses.map(count).sum();
@@ -147,6 +169,10 @@ fn progress(
         let message = format!("Created new replica set \"{name}\"");
         return Some(Says::new("True", "NewReplicaSetCreated", message));
     }
+    if let Found::Refused(name, why) = found {
+        let message = format!("Failed to create new replica set \"{name}\": {why}");
+        return Some(Says::new("False", "ReplicaSetCreateError", message));
+    }
     let before = condition(new, "Progressing");
     let reason = before.and_then(|condition| condition.reason.as_deref());
     match (spec.paused == Some(true), reason) {
@@ -174,6 +200,10 @@ fn progress(
         let message = format!("{subject} has successfully progressed.");
         return Some(Says::new("True", "NewReplicaSetAvailable", message));
     }
+    if before.is_none() && *found == Found::There && !has_moved(old, new) {
+        let message = subject.replacen("ReplicaSet", "Found new replica set", 1);
+        return Some(Says::new("True", "FoundNewReplicaSet", message));
+    }
     let Some(before) = before.filter(|_| !has_moved(old, new)) else {
         let message = format!("{subject} is progressing.");
         return Some(Says::new("True", "ReplicaSetUpdated", message));
@@ -194,6 +224,38 @@ fn has_moved(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
         || outdated(new) < outdated(old)
         || of(new.ready_replicas) > of(old.ready_replicas)
         || of(new.available_replicas) > of(old.available_replicas)
+}
+
+/// Tells the failure of a ReplicaSet, of the new one first.
+fn set_failure(status: &mut DeploymentStatus, family: &Family) {
+    let failure = |set: &Arc<ReplicaSet>| {
+        let conditions = set.status.as_ref()?.conditions.as_deref()?;
+        let mut failures = conditions
+            .iter()
+            .filter(|condition| condition.type_ == FAILURE);
+        failures.next().cloned()
+    };
+    let mut sets = family.new.iter().chain(&family.old);
+    let found = sets.find_map(failure);
+    let conditions = status.conditions.get_or_insert_default();
+    let told = conditions
+        .iter()
+        .find(|condition| condition.type_ == FAILURE);
+    let is_told = told
+        .zip(found.as_ref())
+        .is_some_and(|(told, found)| told.status == found.status && told.reason == found.reason);
+    if is_told {
+        return;
+    }
+    conditions.retain(|condition| condition.type_ != FAILURE);
+    conditions.extend(found.map(|found| DeploymentCondition {
+        type_: FAILURE.to_owned(),
+        status: found.status,
+        reason: found.reason,
+        message: found.message,
+        last_update_time: found.last_transition_time.clone(),
+        last_transition_time: found.last_transition_time,
+    }));
 }
 
 /// Sets a condition; Available is left as it is if it says the same already, Progressing tells when

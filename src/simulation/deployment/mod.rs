@@ -1,15 +1,17 @@
 //! The Deployment controller: a ReplicaSet for each template, and the pods moved from the old ones
 //! to the new one within the bounds that the strategy gives.
 
+mod bounds;
 mod conditions;
 mod revisions;
 mod scaling;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use serde_json::{Map, Value, json};
 
@@ -22,10 +24,14 @@ use scaling::Sizes;
 /// All that a decision about a Deployment depends on.
 pub(super) struct Observed<'a> {
     pub(super) deployment: &'a Deployment,
-    /// The ReplicaSets of its namespace.
+    /// Those that it manages and those that it may adopt.
     pub(super) replica_sets: &'a [Arc<ReplicaSet>],
-    /// The pods of its namespace.
-    pub(super) pods: &'a [Arc<Pod>],
+    /// Whether a ReplicaSet has a pod that may still run, even one that is about to stop.
+    pub(super) runs_pods: &'a dyn Fn(&ReplicaSet) -> bool,
+    /// Whether there is a ReplicaSet of this name.
+    pub(super) is_taken: &'a dyn Fn(&str) -> bool,
+    /// Why a ReplicaSet could not be made or deleted just now.
+    pub(super) refusal: Option<String>,
     pub(super) now: Timestamp,
 }
 
@@ -35,23 +41,22 @@ pub(super) fn decide(observed: &Observed) -> Decision {
     let Some(spec) = &deployment.spec else {
         return Decision::default();
     };
-    if deployment.metadata.deletion_timestamp.is_some() {
-        return Decision::default();
-    }
     let (members, mut changes) = claim(deployment, spec, observed.replica_sets);
-    let collisions = deployment
-        .status
-        .as_ref()
-        .and_then(|status| status.collision_count);
-    let hash = revisions::template_hash(&spec.template, collisions.unwrap_or_default());
+    let old = deployment.status.clone().unwrap_or_default();
+    let collisions = old.collision_count.unwrap_or_default();
+    let hash = revisions::template_hash(&spec.template, collisions);
     let family = Family::of(spec, &hash, members);
+    if deployment.metadata.deletion_timestamp.is_some() {
+        let new = conditions::counts(deployment, &old, &family);
+        return Decision::now(Change::status(deployment, &old, &new).into_iter().collect());
+    }
     let (moves, found) = advance(observed, spec, &family, &hash);
     changes.extend(moves);
-    let old = deployment.status.clone().unwrap_or_default();
+    let found = found.unless(observed.refusal.as_ref());
     let (mut new, wake_at) = conditions::status(deployment, spec, &family, &found, observed.now);
     if is_taken(observed, &family, &hash) {
-        new.collision_count = Some(collisions.unwrap_or_default() + 1);
-    } else if conditions::is_complete(spec, &new) {
+        new.collision_count = Some(collisions + 1);
+    } else if conditions::is_complete(spec, &new) || spec.paused == Some(true) {
         changes.extend(revisions::surplus(spec, &family));
     }
     changes.extend(Change::status(deployment, &old, &new));
@@ -87,11 +92,7 @@ fn claim(
 /// Whether the name of the ReplicaSet to be made belongs to another one.
 fn is_taken(observed: &Observed, family: &Family, hash: &str) -> bool {
     let name = format!("{}-{hash}", observed.deployment.name_any());
-    family.new.is_none()
-        && observed
-            .replica_sets
-            .iter()
-            .any(|set| set.name_any() == name)
+    family.new.is_none() && (observed.is_taken)(&name)
 }
 
 /// One move: a new ReplicaSet, or new sizes of those that are there.
@@ -109,14 +110,14 @@ fn advance(
         scaling::resize(spec, family, status.replicas.unwrap_or_default())
     } else if paused {
         Sizes::new()
-    } else if scaling::is_recreate(spec) {
+    } else if bounds::is_recreate(spec) {
         recreate(observed, spec, family)
     } else {
         scaling::roll(spec, family)
     };
     let waits = paused
         || is_taken(observed, family, hash)
-        || (scaling::is_recreate(spec) && old_pods_run(observed, family));
+        || (bounds::is_recreate(spec) && old_pods_run(observed, family));
     let found = match &family.new {
         Some(_) => Found::There,
         None if waits => Found::NotYet,
@@ -162,14 +163,10 @@ fn recreate(observed: &Observed, spec: &DeploymentSpec, family: &Family) -> Size
         .collect()
 }
 
-/// Whether a pod of an old ReplicaSet may still run, even one that is about to stop.
+/// Whether a pod of an old ReplicaSet may still run.
 fn old_pods_run(observed: &Observed, family: &Family) -> bool {
-    family.old.iter().any(|set| {
-        revisions::wanted(set) > 0
-            || observed.pods.iter().any(|pod| {
-                !pods::is_finished(pod) && pods::is_controlled_by(&pod.metadata, &set.metadata)
-            })
-    })
+    let mut old = family.old.iter();
+    old.any(|set| revisions::wanted(set) > 0 || (observed.runs_pods)(set))
 }
 
 /// Patches for the ReplicaSets whose size or marks differ from what they should be.
@@ -196,207 +193,4 @@ fn resized(spec: &DeploymentSpec, family: &Family, sizes: &Sizes) -> Vec<Change>
         changes.push(Change::patch(&**set, patch));
     }
     changes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> Timestamp {
-        "2026-01-01T00:00:00Z".parse().unwrap()
-    }
-
-    fn deployment(image: &str, spec: &Value) -> Deployment {
-        let mut deployment = json!({
-            "metadata": {"name": "web", "namespace": "default", "uid": "d", "generation": 1},
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": {"app": "web"}},
-                "template": {
-                    "metadata": {"labels": {"app": "web"}},
-                    "spec": {"containers": [{"name": "web", "image": image}]},
-                },
-            },
-        });
-        json_patch::merge(&mut deployment, &json!({ "spec": spec }));
-        serde_json::from_value(deployment).unwrap()
-    }
-
-    /// The ReplicaSet that was made for an image, with all its pods available.
-    fn replica_set(image: &str, revision: i64, replicas: i32) -> Arc<ReplicaSet> {
-        let deployment = deployment(image, &json!({}));
-        let spec = deployment.spec.clone().unwrap();
-        let hash = revisions::template_hash(&spec.template, 0);
-        let annotations =
-            revisions::first_annotations(&deployment, revision, scaling::marks(&spec));
-        let mut set = revisions::make(&deployment, &spec, &hash, replicas, annotations);
-        set.metadata.uid = Some(format!("uid-{image}"));
-        let status = json!({"replicas": replicas, "readyReplicas": replicas,
-            "availableReplicas": replicas});
-        set.status = serde_json::from_value(status).unwrap();
-        Arc::new(set)
-    }
-
-    fn told(
-        deployment: &Deployment,
-        replica_sets: &[Arc<ReplicaSet>],
-        pods: &[Arc<Pod>],
-    ) -> Vec<String> {
-        let decision = decide(&Observed {
-            deployment,
-            replica_sets,
-            pods,
-            now: now(),
-        });
-        let tell = |change: &Change| match change {
-            Change::Patch { target, patch } => {
-                let image = replica_sets
-                    .iter()
-                    .find(|set| set.name_any() == target.name);
-                let image = image.map_or("web", |set| set.metadata.uid.as_deref().unwrap());
-                let replicas = &patch["spec"]["replicas"];
-                let revision = &patch["metadata"]["annotations"][revisions::REVISION];
-                let history = &patch["metadata"]["annotations"][revisions::REVISION_HISTORY];
-                format!("{image} replicas={replicas} revision={revision} history={history}")
-            }
-            Change::Create { object, .. } => {
-                let annotations = &object["metadata"]["annotations"];
-                let revision = &annotations[revisions::REVISION];
-                format!(
-                    "create replicas={} revision={revision}",
-                    object["spec"]["replicas"]
-                )
-            }
-            Change::Status { patch, .. } => {
-                let conditions = patch["status"]["conditions"].as_array().cloned();
-                let conditions = conditions.unwrap_or_default();
-                let reasons = conditions
-                    .iter()
-                    .filter_map(|condition| condition["reason"].as_str());
-                format!("status {}", reasons.collect::<Vec<_>>().join(" "))
-            }
-            Change::Delete { target, .. } => format!("delete {}", target.uid),
-            Change::Finalize { namespace } => format!("finalize {namespace}"),
-        };
-        decision.changes.iter().map(tell).collect()
-    }
-
-    #[test]
-    fn a_new_deployment_makes_its_replica_set() {
-        let told = told(&deployment("a", &json!({})), &[], &[]);
-        assert_eq!(
-            told,
-            [
-                "create replicas=2 revision=\"1\"",
-                "web replicas=null revision=\"1\" history=null",
-                "status MinimumReplicasUnavailable NewReplicaSetCreated",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_new_template_makes_the_next_revision_within_the_surge() {
-        let told = told(&deployment("b", &json!({})), &[replica_set("a", 1, 2)], &[]);
-        assert_eq!(
-            told,
-            [
-                "create replicas=1 revision=\"2\"",
-                "web replicas=null revision=\"2\" history=null",
-                "status MinimumReplicasAvailable NewReplicaSetCreated",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_template_that_was_there_before_becomes_the_newest_revision_again() {
-        let sets = [replica_set("a", 1, 0), replica_set("b", 2, 2)];
-        let mut deployment = deployment("a", &json!({}));
-        // Where the template was completed by the API server, it is still the same.
-        deployment.metadata.annotations = None;
-        assert_eq!(
-            told(&deployment, &sets, &[])[..3],
-            [
-                "uid-a replicas=null revision=\"3\" history=\"1\"",
-                "web replicas=null revision=\"3\" history=null",
-                "uid-a replicas=1 revision=null history=null",
-            ]
-        );
-    }
-
-    #[test]
-    fn recreate_waits_for_the_last_old_pod() {
-        let recreate = deployment("b", &json!({"strategy": {"type": "Recreate"}}));
-        let old = replica_set("a", 1, 2);
-        let made_for_a = Arc::clone(&old);
-        assert_eq!(
-            told(&recreate, &[old], &[])[0],
-            "uid-a replicas=0 revision=null history=null"
-        );
-        let mut empty = ReplicaSet::clone(&made_for_a);
-        empty.spec.as_mut().unwrap().replicas = Some(0);
-        let template = empty.spec.as_ref().unwrap().template.clone().unwrap();
-        let mut stopping = pods::from_template(&empty, &template);
-        stopping.metadata.deletion_timestamp = Some(pods::time(now()));
-        let empty = [Arc::new(empty)];
-        let waiting = told(&recreate, &empty, &[Arc::new(stopping)]);
-        assert!(
-            waiting.iter().all(|told| told.starts_with("status")),
-            "{waiting:?}"
-        );
-        assert_eq!(
-            told(&recreate, &empty, &[])[0],
-            "create replicas=2 revision=\"2\""
-        );
-    }
-
-    #[test]
-    fn a_paused_deployment_only_changes_its_size() {
-        let sets = [replica_set("a", 1, 2)];
-        let paused = deployment("b", &json!({"paused": true}));
-        assert_eq!(
-            told(&paused, &sets, &[]),
-            ["status MinimumReplicasAvailable DeploymentPaused"]
-        );
-        let larger = deployment("b", &json!({"paused": true, "replicas": 5}));
-        assert_eq!(
-            told(&larger, &sets, &[])[0],
-            "uid-a replicas=5 revision=null history=null"
-        );
-    }
-
-    #[test]
-    fn old_replica_sets_beyond_the_limit_go() {
-        let limited = deployment("c", &json!({"revisionHistoryLimit": 1}));
-        let sets = [
-            replica_set("a", 1, 0),
-            replica_set("b", 2, 0),
-            replica_set("c", 3, 2),
-        ];
-        let told = told(&limited, &sets, &[]);
-        assert_eq!(told[1], "delete uid-a", "{told:?}");
-        assert_eq!(
-            told.iter()
-                .filter(|told| told.starts_with("delete"))
-                .count(),
-            1
-        );
-    }
-
-    #[test]
-    fn a_name_that_is_taken_gives_another_hash() {
-        let deployment = deployment("a", &json!({}));
-        let mut foreign = ReplicaSet::clone(&replica_set("a", 1, 1));
-        foreign.owner_references_mut()[0].uid = "another".to_owned();
-        let observed = Observed {
-            deployment: &deployment,
-            replica_sets: &[Arc::new(foreign)],
-            pods: &[],
-            now: now(),
-        };
-        let changes = decide(&observed).changes;
-        let [Change::Status { patch, .. }] = changes.as_slice() else {
-            panic!("{changes:?}")
-        };
-        assert_eq!(patch["status"]["collisionCount"], json!(1));
-    }
 }
