@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{
@@ -16,6 +18,7 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 use verdict::apiserver::{Fault, Server};
 use verdict::clock::Clock;
 
@@ -305,6 +308,37 @@ async fn a_watch_is_cut_at_its_time_and_told_that_its_version_is_forgotten() {
         }
         other => panic!("expected 410, got {other}"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_answered_500_and_harms_no_other_request() {
+    let server = server();
+    let api = config_maps(&server);
+    add(&api, "a").await;
+    server.set_faults(|request| match request.verb {
+        "delete" => panic!("a request of which the server makes a panic, on purpose"),
+        _ => Fault::None,
+    });
+    match api.delete("a", &DeleteParams::default()).await.unwrap_err() {
+        kube::Error::Api(status) => {
+            assert_eq!(
+                (status.code, status.reason.as_str()),
+                (500, "InternalError")
+            );
+        }
+        other => panic!("expected a status, got {other}"),
+    }
+    assert_eq!(api.get("a").await.unwrap().name_any(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    let body = Body::from_stream(futures::stream::pending::<Result<&[u8], std::io::Error>>());
+    let request = Request::post("/api/v1/namespaces/default/configmaps").body(body);
+    let before = tokio::time::Instant::now();
+    let response = server().router().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 504);
+    assert_eq!(before.elapsed(), Duration::from_mins(1));
 }
 
 fn a_definition() -> Value {

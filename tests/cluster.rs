@@ -1,10 +1,13 @@
-//! `verdict cluster` as a process: chaos.
+//! `verdict cluster` as a process: chaos, limits, its end.
 
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
 use kube::config::Kubeconfig;
 use reqwest::{Client, Method};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::processes::{Program, until};
 
@@ -33,7 +36,7 @@ impl Drop for Folder {
 struct Cluster {
     /// With the token.
     url: String,
-    _program: Program,
+    program: Program,
 }
 
 impl Cluster {
@@ -46,7 +49,7 @@ impl Cluster {
         let cluster = read.clusters[0].cluster.as_ref().unwrap();
         Self {
             url: cluster.server.clone().unwrap(),
-            _program: program,
+            program,
         }
     }
 }
@@ -101,4 +104,49 @@ async fn chaos_is_the_same_for_the_same_seed_and_leaves_kubectl_alone() {
     std::fs::remove_file(folder.at("kubeconfig")).unwrap();
     let again = Cluster::start(&folder, &["--chaos", "1"]).await;
     assert_eq!(answers(&again, "mine").await, first);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_and_the_limit_told() {
+    let folder = Folder::new("limits");
+    let cluster = Cluster::start(&folder, &[]).await;
+    let url = format!("{}/api/v1/namespaces/default/configmaps", cluster.url);
+    for (size, status) in [
+        (3 * 1024 * 1024, 400),
+        (3 * 1024 * 1024 + 1, 413),
+        (40 << 20, 413),
+    ] {
+        let request = http().post(&url).body(vec![b' '; size]);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{size}");
+        if status == 413 {
+            let told: Value = response.json().await.unwrap();
+            assert_eq!(told["reason"], "RequestEntityTooLarge");
+            assert_eq!(
+                told["message"],
+                "Request entity too large: limit is 3145728"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_ends_although_clients_are_connected() {
+    let folder = Folder::new("ending");
+    let mut cluster = Cluster::start(&folder, &[]).await;
+    let (http, url) = (http(), cluster.url.clone());
+    let address = url.strip_prefix("http://").unwrap();
+    let (address, token) = address.split_once('/').unwrap();
+    // One that never finishes its request, one that does not read what it is told.
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    let mut deaf = TcpStream::connect(address).await.unwrap();
+    let get = format!("GET /{token}/openapi/v2 HTTP/1.1\r\nhost: x\r\n\r\n");
+    for _ in 0..20 {
+        deaf.write_all(get.as_bytes()).await.unwrap();
+    }
+    let watch = format!("{url}/api/v1/namespaces?watch=true&resourceVersion=0");
+    let watch = http.get(watch).send().await.unwrap();
+    assert_eq!(cluster.program.terminate().await.code(), Some(0));
+    assert!(watch.bytes().await.is_ok(), "a watch ends in good order");
 }

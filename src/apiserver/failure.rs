@@ -279,9 +279,19 @@ impl Failure {
         Self::new(410, "Expired", message.to_owned())
     }
 
-    pub(super) fn too_large() -> Self {
-        let message = "the request is larger than 3145728 bytes".to_owned();
+    pub(super) fn too_large(limit: usize) -> Self {
+        let message = format!("Request entity too large: limit is {limit}");
         Self::new(413, "RequestEntityTooLarge", message)
+    }
+
+    /// A body that did not come in time.
+    pub(super) fn too_slow() -> Self {
+        let message = "Timeout: request did not complete within the allotted timeout".to_owned();
+        Self::new(504, "Timeout", message)
+    }
+
+    pub(super) fn panicked() -> Self {
+        Self::internal_error("this request made the server panic; its standard error says where")
     }
 
     /// A resourceVersion that this server has not reached.

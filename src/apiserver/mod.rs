@@ -16,6 +16,7 @@ mod admission;
 mod applying;
 mod built_in;
 mod chaos;
+mod connections;
 mod core;
 mod crd;
 mod decode;
@@ -66,6 +67,7 @@ use tower::ServiceExt as _;
 use crate::clock::Clock;
 
 pub use chaos::{Chaos, Rates, TooMuch};
+pub use connections::serve;
 pub use traffic::{Access, Fault, RequestSummary};
 
 use self::core::Core;

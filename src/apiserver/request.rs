@@ -1,9 +1,12 @@
 //! What a request asks for, read from its path, query and body.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::Query;
 use axum::http::{HeaderMap, Method, Uri, header};
+use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::decode;
@@ -15,7 +18,14 @@ use super::resources::Resource;
 pub(super) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The largest body that is taken; a real API server's limit.
-pub(super) const LARGEST_BODY: usize = 3 * 1024 * 1024;
+const LARGEST_BODY: usize = 3 * 1024 * 1024;
+
+/// How much of a body that is too large is read to the end. A client that could not send all that it
+/// wants to would not read the refusal.
+const LARGEST_DISCARDED: usize = 16 * LARGEST_BODY;
+
+/// How long a body may take; a real API server's limit for a whole request.
+const BODY_WITHIN: Duration = Duration::from_mins(1);
 
 /// A request for a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +206,31 @@ fn manager(query: &Parameters, headers: &HeaderMap) -> String {
     .chars()
     .take(128)
     .collect()
+}
+
+/// The body of a request.
+pub(super) async fn read(body: Body) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(BODY_WITHIN, read_to_end(body)).await;
+    read.unwrap_or_else(|_| Err(Failure::too_slow()))
+}
+
+async fn read_to_end(body: Body) -> Result<Bytes, Failure> {
+    let mut chunks = body.into_data_stream();
+    let mut text = Vec::new();
+    let mut size = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Failure::bad_request("the body of the request broke off"))?;
+        size += chunk.len();
+        if size <= LARGEST_BODY {
+            text.extend_from_slice(&chunk);
+        } else if size > LARGEST_DISCARDED {
+            break;
+        }
+    }
+    if size > LARGEST_BODY {
+        return Err(Failure::too_large(LARGEST_BODY));
+    }
+    Ok(text.into())
 }
 
 /// The `User-Agent` of a request.

@@ -1,12 +1,14 @@
 //! Answers requests: finds out what they are about and hands them on.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
 use serde_json::{Value, json};
 
 use super::applying;
@@ -20,7 +22,7 @@ use super::managed::Write;
 use super::openapi;
 use super::patching::Patch;
 use super::render::Rendering;
-use super::request::{self, LARGEST_BODY, Parameters, Target, WriteOptions, user_agent};
+use super::request::{self, Parameters, Target, WriteOptions, user_agent};
 use super::resources::{Resource, Scale};
 use super::reviews;
 use super::scale;
@@ -31,11 +33,20 @@ use super::writing::{self, Part, Sent, Written};
 /// The version that the server says it has: that of the built-in types' schemas.
 const VERSION: (&str, &str, &str) = ("1", "33", "v1.33.0");
 
-/// Answers one request.
+/// Answers one request. One that makes the server panic harms no other: what is stored is whole at
+/// any moment.
 pub(super) async fn answer(State(core): State<Arc<Core>>, request: Request) -> Response {
+    let answered = AssertUnwindSafe(carry_out(core, request)).catch_unwind();
+    answered
+        .await
+        .unwrap_or_else(|_| refusal(&Failure::panicked()))
+}
+
+async fn carry_out(core: Arc<Core>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
-        return refusal(&Failure::too_large());
+    let body = match request::read(body).await {
+        Ok(body) => body,
+        Err(failure) => return refusal(&failure),
     };
     if let Some(response) = document(&core, &parts) {
         return response;

@@ -139,7 +139,7 @@ async fn served(
             () = interrupted => {}
         }
     }
-    serving.end().await?;
+    serving.end().await;
     shown
 }
 

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -22,13 +21,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::apiserver::Server;
+use crate::apiserver::{self, Server};
 
 /// The first line of a kubeconfig that this program wrote, and may therefore replace.
 const MARK: &str = "# Written by `verdict`; it goes when that ends.";
-
-/// How long requests in flight may take once the serving is to end.
-const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
 /// Where a server is reached.
 #[derive(Debug, clap::Args)]
@@ -55,8 +51,6 @@ pub(super) enum Error {
         .0.display()
     )]
     Foreign(PathBuf),
-    #[error("cannot serve: {0}")]
-    Serve(io::Error),
 }
 
 /// A server that can be reached.
@@ -65,7 +59,7 @@ pub(super) struct Serving {
     server: Server,
     kubeconfig: Kubeconfig,
     stop: CancellationToken,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Serving {
@@ -83,27 +77,23 @@ impl Serving {
         let url = format!("http://{address}");
         let kubeconfig = Kubeconfig::write(&args.kubeconfig, &url, &token)?;
         let stop = CancellationToken::new();
-        let serving = axum::serve(listener, guarded(server.router(), token))
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let serving = apiserver::serve(listener, guarded(server.router(), token), stop.clone());
         Ok(Self {
             port: address.port(),
             server: server.clone(),
             kubeconfig,
             stop,
-            task: tokio::spawn(serving.into_future()),
+            task: tokio::spawn(serving),
         })
     }
 
     /// Ends in good order and removes the kubeconfig.
-    pub(super) async fn end(self) -> Result<(), Error> {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.server.end_watches();
-        let ended = tokio::time::timeout(LAST_REQUESTS, self.task).await;
+        // A panic in it was told when it happened.
+        let _ = self.task.await;
         self.kubeconfig.remove();
-        match ended {
-            Ok(Ok(Err(error))) => Err(Error::Serve(error)),
-            _ => Ok(()),
-        }
     }
 }
 
