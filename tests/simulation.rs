@@ -20,11 +20,11 @@ use verdict::apiserver::Fault;
 
 use crate::world::{World, seconds};
 
-/// The ConfigMap that every namespace has.
+/// The `ConfigMap` that every namespace has.
 const ROOT_CA: &str = "kube-root-ca.crt";
 
 impl World {
-    /// ConfigMaps but the one that every namespace has.
+    /// `ConfigMap`s but the one that every namespace has.
     async fn config_maps(&self) -> Vec<String> {
         let mut names = self.names::<ConfigMap>().await;
         names.retain(|name| name != ROOT_CA);
