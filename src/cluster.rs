@@ -229,6 +229,20 @@ impl Cluster {
         }
     }
 
+    /// Puts an object in the place of the one that was read: with its `resourceVersion`, a newer one
+    /// is a conflict. Only for objects that nobody else writes fields of.
+    pub async fn replace<K: Namespaced>(&self, object: &K) -> Result<K, Error> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..<_>::default()
+        };
+        let api = self.api::<K>(&namespace);
+        api.replace(&name, &params, object)
+            .await
+            .map_err(|source| failed::<K>("replace", &namespace, &name, &source))
+    }
+
     /// Sends a JSON merge patch to an object. A `metadata.resourceVersion` in it is a precondition.
     pub async fn merge<K: Namespaced>(
         &self,

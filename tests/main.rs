@@ -12,6 +12,7 @@ mod demo;
 mod eval;
 mod jobs;
 mod layers;
+mod leader;
 mod manifests;
 mod processes;
 mod prometheus_verdict;

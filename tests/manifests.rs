@@ -1,13 +1,15 @@
 //! The plain manifests grant what the controllers ask for.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use axum::http::StatusCode;
 use k8s_openapi::api::core::v1::{Secret, Service};
-use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use serde_json::{Value, json};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase};
 
+use crate::leader::Replica;
 use crate::world::{PROGRAM, World};
 
 const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
@@ -36,19 +38,27 @@ fn objects() -> Vec<Value> {
         .collect()
 }
 
+fn rules() -> Vec<PolicyRule> {
+    let mut rules = Vec::new();
+    for object in objects() {
+        if object["kind"] == "ClusterRole" {
+            let role: ClusterRole = serde_json::from_value(object).unwrap();
+            rules.extend(role.rules.unwrap());
+        } else if object["kind"] == "Role" {
+            let role: Role = serde_json::from_value(object).unwrap();
+            rules.extend(role.rules.unwrap());
+        }
+    }
+    rules
+}
+
 fn granted() -> BTreeSet<Grant> {
-    let roles = objects()
-        .into_iter()
-        .filter(|object| object["kind"] == "ClusterRole");
     let mut granted = BTreeSet::new();
-    for role in roles {
-        let role: ClusterRole = serde_json::from_value(role).unwrap();
-        for rule in role.rules.unwrap() {
-            for group in rule.api_groups.iter().flatten() {
-                for resource in rule.resources.iter().flatten() {
-                    let grant = |verb: &String| (group.clone(), resource.clone(), verb.clone());
-                    granted.extend(rule.verbs.iter().map(grant));
-                }
+    for rule in rules() {
+        for group in rule.api_groups.iter().flatten() {
+            for resource in rule.resources.iter().flatten() {
+                let grant = |verb: &String| (group.clone(), resource.clone(), verb.clone());
+                granted.extend(rule.verbs.iter().map(grant));
             }
         }
     }
@@ -118,9 +128,9 @@ async fn a_broad_story(world: &World) {
 #[tokio::test(start_paused = true)]
 async fn the_role_grants_what_the_controllers_ask_for() {
     let world = World::new(|_| (StatusCode::OK, json!(0.99))).await;
-    let running = world.start();
+    let replica = Replica::start(&world, PROGRAM);
     a_broad_story(&world).await;
-    running.stop().await;
+    replica.stop().await;
     let granted = granted();
     let accesses = world.server.accesses();
     let asked: BTreeSet<Grant> = accesses
@@ -138,6 +148,29 @@ async fn the_role_grants_what_the_controllers_ask_for() {
         .map(|(_, resource, verb)| format!("{verb} {resource}"))
         .collect();
     assert_eq!(unasked, UNASKED);
+}
+
+/// A Lease of another name cannot be kept.
+#[test]
+fn the_leases_that_the_controllers_campaign_for_are_granted_by_name() {
+    let named = rules()
+        .into_iter()
+        .filter(|rule| rule.resources.iter().flatten().eq(["leases"]))
+        .find_map(|rule| rule.resource_names)
+        .unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_verdict"))
+        .args(["controller", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let told: BTreeSet<&str> = help
+        .split('`')
+        .filter(|word| word.ends_with("-controller-lock"))
+        .collect();
+    assert_eq!(
+        named.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        told
+    );
 }
 
 #[test]

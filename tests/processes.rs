@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::await_condition;
@@ -154,6 +155,42 @@ async fn a_controller_serves_a_cluster_and_ends_when_it_is_told_to() {
     assert!(text.contains(told), "{text}");
     assert_eq!(controller.terminate().await.code(), Some(0));
     assert_eq!(cluster.terminate().await.code(), Some(0));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Whether the controller with its metrics on this port leads.
+async fn leads(metrics: u16) -> bool {
+    let text = answers(&format!("http://127.0.0.1:{metrics}/metrics")).await;
+    let (_, text) = text.unwrap();
+    text.contains("leader_election_master_status{name=\"argo-rollouts-controller-lock\"} 1\n")
+}
+
+#[tokio::test]
+async fn of_two_controllers_one_leads_and_the_other_takes_over_when_it_ends() {
+    let folder = std::env::temp_dir().join(format!("verdict-replicas-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let kubeconfig = folder.join("kubeconfig");
+    let at = kubeconfig.to_str().unwrap();
+    let _cluster = Program::start(&["cluster", "--kubeconfig", at]);
+    let client = client(&kubeconfig).await;
+    let leases = Api::<Lease>::namespaced(client, "argo-rollouts");
+    let (mut first, _, first_metrics) = start_controller(at).await;
+    let is_held = |lease: Option<&Lease>| lease.is_some();
+    let wait = await_condition(leases.clone(), "argo-rollouts-controller-lock", is_held);
+    timeout(PATIENCE, wait).await.unwrap().unwrap();
+    // The other is ready as well: its caches are full.
+    let (mut second, _, second_metrics) = start_controller(at).await;
+    assert!(leads(first_metrics).await && !leads(second_metrics).await);
+    assert_eq!(first.terminate().await.code(), Some(0));
+    let wait = async {
+        while !leads(second_metrics).await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap();
+    assert_eq!(second.terminate().await.code(), Some(0));
+    let lease = leases.get("argo-rollouts-controller-lock").await.unwrap();
+    assert_eq!(lease.spec.unwrap().holder_identity, None, "it was released");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -16,12 +16,11 @@ use verdict::apiserver::Server;
 use verdict::clock::Clock;
 use verdict::cluster::Cluster;
 use verdict::controllers::analysis::{DEFAULT_CONCURRENCY, Sources};
-use verdict::controllers::{self, Doors, Scope, Setup};
+use verdict::controllers::{self, Doors, Setup};
 use verdict::http::{Http, LinkLocal};
 use verdict::metric_providers::Settings;
 use verdict::simulation::prometheus::Prometheus;
 use verdict::simulation::workload::{Behaviour, Load, MetricLabels, Workload};
-use verdict::telemetry::{Metrics, Readiness};
 
 use crate::tools::tool;
 
@@ -102,12 +101,7 @@ async fn controller(stop: CancellationToken) -> Client {
             .unwrap();
     }
     let cluster = Cluster::new(client.clone(), clock);
-    let setup = Setup {
-        cluster: cluster.clone(),
-        scope: Scope::default(),
-        metrics: Metrics::new(),
-        readiness: Readiness::default(),
-    };
+    let setup = Setup::new(cluster.clone());
     let sources = Sources {
         doors: Doors {
             http: Http::new(LinkLocal::Refused).unwrap(),

@@ -31,7 +31,7 @@ use verdict::controllers::{self, Scope, Setup};
 use verdict::http::Http;
 use verdict::metric_providers::Settings;
 use verdict::simulation::{self, Options};
-use verdict::telemetry::{Metrics, Readiness};
+use verdict::telemetry::Readiness;
 
 /// The namespace of all stories.
 pub(crate) const NAMESPACE: &str = "default";
@@ -142,14 +142,7 @@ impl World {
     /// Starts controllers that are responsible for `scope`.
     pub(crate) fn start_in(&self, scope: Scope) -> Running {
         let setup = self.setup(scope);
-        let sources = Sources {
-            doors: Doors {
-                http: Http::in_process(self.sources.clone()),
-                jobs: setup.cluster.clone(),
-            },
-            settings: Settings::default(),
-            concurrency: controllers::analysis::DEFAULT_CONCURRENCY,
-        };
+        let sources = self.sources(&setup);
         let readiness = setup.readiness.clone();
         Running::begin(readiness, |stop| controllers::run(setup, sources, stop))
     }
@@ -165,11 +158,29 @@ impl World {
 
     fn setup(&self, scope: Scope) -> Setup {
         Setup {
-            cluster: Cluster::new(self.server.client_as(PROGRAM), self.clock.clone()),
             scope,
-            metrics: Metrics::new(),
-            readiness: Readiness::default(),
+            ..self.setup_as(PROGRAM)
         }
+    }
+
+    /// The scripted metric sources, and Jobs in this cluster.
+    pub(crate) fn sources(&self, setup: &Setup) -> Sources {
+        Sources {
+            doors: Doors {
+                http: Http::in_process(self.sources.clone()),
+                jobs: setup.cluster.clone(),
+            },
+            settings: Settings::default(),
+            concurrency: controllers::analysis::DEFAULT_CONCURRENCY,
+        }
+    }
+
+    /// Controllers that the server knows by this name.
+    pub(crate) fn setup_as(&self, program: &str) -> Setup {
+        Setup::new(Cluster::new(
+            self.server.client_as(program),
+            self.clock.clone(),
+        ))
     }
 
     pub(crate) fn api<K: Namespaced>(&self) -> Api<K> {

@@ -24,10 +24,9 @@ use verdict::clock::Clock;
 use verdict::cluster::Cluster;
 use verdict::controllers::Doors;
 use verdict::controllers::analysis::{DEFAULT_CONCURRENCY, Sources};
-use verdict::controllers::{Scope, Setup, analysis};
+use verdict::controllers::{Setup, analysis};
 use verdict::http::Http;
 use verdict::metric_providers::Settings;
-use verdict::telemetry::{Metrics, Readiness};
 
 /// Virtual seconds that are played.
 const PLAYED: u64 = 60;
@@ -76,14 +75,9 @@ async fn play(runs: u32) {
             .await
             .expect("it is valid");
     }
-    let metrics = Metrics::new();
     let cluster = Cluster::new(server.client_as("verdict"), clock);
-    let setup = Setup {
-        cluster: cluster.clone(),
-        scope: Scope::default(),
-        metrics: metrics.clone(),
-        readiness: Readiness::default(),
-    };
+    let setup = Setup::new(cluster.clone());
+    let metrics = setup.metrics.clone();
     let source = Router::new().fallback(get(|| async { "0.99" }));
     let sources = Sources {
         doors: Doors {

@@ -20,7 +20,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Cluster(ClusterArgs),
-    Controller(ControllerArgs),
+    Controller(Box<ControllerArgs>),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
     Crds(CrdsArgs),
     Demo(DemoArgs),

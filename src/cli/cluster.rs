@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::leader::DEFAULT_NAMESPACE;
 use super::serving::{self, Serving, ServingArgs};
 use super::{Exit, Output};
 use crate::api::crds;
@@ -51,7 +53,7 @@ enum Error {
     Serving(#[from] serving::Error),
     #[error("cannot write a CustomResourceDefinition: {0}")]
     Definition(serde_json::Error),
-    #[error("cannot register a CustomResourceDefinition: {0}")]
+    #[error("cannot prepare the cluster: {0}")]
     Refused(Refusal),
     #[error("cannot make chaos: {0}")]
     Chaos(#[from] TooMuch),
@@ -77,6 +79,11 @@ async fn serve(args: &ClusterArgs, output: &mut Output) -> Result<(), Error> {
         let definition = serde_json::to_value(definition).map_err(Error::Definition)?;
         server.create(definition).map_err(Error::Refused)?;
     }
+    // Where a controller outside of a pod has its Lease.
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": DEFAULT_NAMESPACE },
+    });
+    server.create(namespace).map_err(Error::Refused)?;
     let chaos = args.chaos.map(|seed| unleash(seed, &server)).transpose()?;
     let serving = Serving::start(&server, &args.serving).await?;
     let stop = CancellationToken::new();

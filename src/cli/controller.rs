@@ -1,7 +1,6 @@
 //! `verdict controller`: the controllers, in a cluster.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Router;
 use clap::{Args, ValueEnum};
@@ -13,17 +12,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::leader::{self, LeaderArgs};
 use super::{Exit, Output};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::Doors;
 use crate::controllers::analysis::{DEFAULT_CONCURRENCY, Sources};
-use crate::controllers::{Scope, Setup};
+use crate::controllers::leader::{Election, Leadership, Lost, lead};
+use crate::controllers::{self, Scope, Setup};
 use crate::http::{Http, LinkLocal};
 use crate::metric_providers::{JobPlacement, Settings};
-use crate::telemetry::{
-    LogFormat, Metrics, Readiness, health_router, metrics_router, start_logging,
-};
+use crate::telemetry::{LogFormat, health_router, metrics_router, start_logging};
 
 /// A controller that can be run alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -145,6 +144,9 @@ pub(super) struct ControllerArgs {
         value_name = "FILE"
     )]
     job_kubeconfig: Option<String>,
+
+    #[command(flatten)]
+    leader: LeaderArgs,
 }
 
 /// Why the controllers could not be started.
@@ -167,9 +169,15 @@ enum Error {
     },
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
+    #[error(transparent)]
+    Election(#[from] leader::Error),
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error("ended by a second signal, with work under way")]
+    Interrupted,
 }
 
-/// Runs the controllers until SIGTERM or SIGINT.
+/// Runs the controllers until SIGTERM or SIGINT, or until another replica leads.
 pub(super) fn run(args: &ControllerArgs, output: &mut Output) -> Exit {
     start_logging(args.loglevel, None, args.logformat);
     match super::block_on(serve(args)) {
@@ -189,43 +197,57 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
                 .clone()
                 .unwrap_or_else(|| config.default_namespace.clone())
         }),
-        instance_id: args.instance_id.clone(),
+        instance_id: args.instance_id.clone().filter(|id| !id.is_empty()),
     };
+    let analysis_only = args.controllers == Some(Controllers::Analysis);
+    let election = (args.leader).election(analysis_only, scope.instance_id.as_deref())?;
     let client = Client::try_from(config)?;
     let clock = Clock::system();
     let cluster = Cluster::new(client, clock.clone());
     let setup = Setup {
-        cluster,
         scope,
-        metrics: Metrics::new(),
-        readiness: Readiness::default(),
+        leadership: match election {
+            Some(_) => Leadership::campaigning(),
+            None => Leadership::undisputed(),
+        },
+        ..Setup::new(cluster)
     };
     let sources = sources(args, &setup.cluster, clock).await?;
     let shutdown = CancellationToken::new();
-    stop_on_signals(&shutdown)?;
-    listen(
-        args,
-        args.healthz_port,
-        health_router(setup.readiness.clone()),
-        &shutdown,
-    )
-    .await?;
-    listen(
-        args,
-        args.metrics_port,
-        metrics_router(setup.metrics.clone()),
-        &shutdown,
-    )
-    .await?;
+    let interrupted = stop_on_signals(&shutdown)?;
+    let health = health_router(setup.readiness.clone());
+    listen(args, args.healthz_port, health, &shutdown).await?;
+    let metrics = metrics_router(setup.metrics.clone());
+    listen(args, args.metrics_port, metrics, &shutdown).await?;
     info!(version = env!("CARGO_PKG_VERSION"), scope = ?setup.scope, "started");
-    match args.controllers {
-        Some(Controllers::Analysis) => {
-            crate::controllers::analysis::run(setup, sources, shutdown).await;
-        }
-        None => crate::controllers::run(setup, sources, shutdown).await,
+    tokio::select! {
+        led = control(setup, sources, election, analysis_only, shutdown) => led?,
+        () = interrupted.cancelled() => return Err(Error::Interrupted),
     }
     info!("stopped");
     Ok(())
+}
+
+async fn control(
+    setup: Setup,
+    sources: Sources,
+    election: Option<Election>,
+    analysis_only: bool,
+    shutdown: CancellationToken,
+) -> Result<(), Lost> {
+    let whole = setup.clone();
+    let controllers = async move {
+        if analysis_only {
+            controllers::analysis::run(setup, sources, shutdown).await;
+        } else {
+            controllers::run(setup, sources, shutdown).await;
+        }
+    };
+    let Some(election) = election else {
+        controllers.await;
+        return Ok(());
+    };
+    lead(&whole, election, controllers).await
 }
 
 async fn config(args: &ControllerArgs) -> Result<Config, Error> {
@@ -305,18 +327,22 @@ async fn listen(
     Ok(())
 }
 
-/// The first signal asks for an orderly end; the second ends at once, as Kubernetes would.
-fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Error> {
+/// The first signal asks for an orderly end; the second, which cancels what is returned, for an end
+/// at once.
+fn stop_on_signals(shutdown: &CancellationToken) -> Result<CancellationToken, Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let shutdown = Arc::new(shutdown.clone());
+    let (shutdown, interrupted) = (shutdown.clone(), CancellationToken::new());
+    let second = interrupted.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        for token in [shutdown, second] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            info!("stopping");
+            token.cancel();
         }
-        info!("stopping");
-        shutdown.cancel();
     });
-    Ok(())
+    Ok(interrupted)
 }

@@ -6,6 +6,7 @@ mod controller;
 mod crds;
 mod demo;
 mod eval;
+mod leader;
 mod print;
 mod serving;
 

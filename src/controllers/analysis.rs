@@ -118,6 +118,7 @@ pub async fn run(setup: Setup, sources: Sources, shutdown: CancellationToken) {
         .with_config(config)
         .watches_stream(job_stream(&context), notice_job(Arc::clone(&context)))
         .reconcile_on(UnboundedReceiverStream::new(movements))
+        .reconcile_all_on(context.setup.leadership.begins())
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, back_off, Arc::clone(&context))
         .for_each(|_| std::future::ready(()))
@@ -154,7 +155,7 @@ fn forget(context: &Arc<Context>, run: Identity) {
         .setup
         .metrics
         .forget(Reconciled::AnalysisRun, &namespace, &name);
-    if !context.sources.settings.jobs.is_elsewhere() {
+    if !context.sources.settings.jobs.is_elsewhere() || !context.setup.may_act() {
         return;
     }
     let context = Arc::clone(context);
@@ -205,6 +206,9 @@ fn notice_job(
 /// One pass over one run, counted. May be made at any time and any number of times.
 #[instrument(skip_all, fields(namespace = run.namespace(), name = run.name_any(), phase = field::Empty))]
 async fn reconcile(run: Arc<AnalysisRun>, context: Arc<Context>) -> Result<Action, Error> {
+    if !context.setup.may_act() {
+        return Ok(Action::await_change());
+    }
     let began = Instant::now();
     let passed = contained(pass(&run, &context)).await;
     let passed = passed.map_err(Error::Panicked).flatten();

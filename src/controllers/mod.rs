@@ -1,6 +1,7 @@
 //! Observe, decide, act: one file per kind.
 
 pub mod analysis;
+pub mod leader;
 mod measure;
 mod passes;
 mod roll;
@@ -15,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::Cluster;
 use crate::telemetry::{Metrics, Readiness};
 
+use leader::Leadership;
+
 /// What every controller needs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -26,6 +29,27 @@ pub struct Setup {
     pub metrics: Metrics,
     /// Told when the caches are filled.
     pub readiness: Readiness,
+    /// Whether passes may be made.
+    pub leadership: Leadership,
+}
+
+impl Setup {
+    /// Controllers of all of a cluster, and the only ones there.
+    #[must_use]
+    pub fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            scope: Scope::default(),
+            metrics: Metrics::new(),
+            readiness: Readiness::default(),
+            leadership: Leadership::undisputed(),
+        }
+    }
+
+    /// Whether a pass may be made now. One that is left out is made when this process leads.
+    fn may_act(&self) -> bool {
+        self.leadership.is_held(self.cluster.clock().now())
+    }
 }
 
 /// Runs all controllers until `shutdown`.

@@ -144,6 +144,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     Controller::for_stream(events.reflect(writer).applied_objects(), rollouts)
         .with_config(Config::default().concurrency(concurrency.max(1)))
         .reconcile_on(UnboundedReceiverStream::new(turns))
+        .reconcile_all_on(context.setup.leadership.begins())
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, back_off, context)
         .for_each(|_| std::future::ready(()))
@@ -204,6 +205,9 @@ async fn reconcile(rollout: Arc<Rollout>, context: Arc<Context>) -> Result<Actio
     context.replica_sets.ready().await;
     context.analysis_runs.ready().await;
     context.services.ready().await;
+    if !context.setup.may_act() {
+        return Ok(Action::await_change());
+    }
     let began = Instant::now();
     let passed = contained(Box::pin(pass(&rollout, &context))).await;
     let passed = passed.map_err(Error::Panicked).flatten();

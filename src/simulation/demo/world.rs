@@ -18,13 +18,12 @@ use crate::apiserver::Server;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::analysis::{DEFAULT_CONCURRENCY, Sources};
-use crate::controllers::{self, Doors, Scope, Setup};
+use crate::controllers::{self, Doors, Setup};
 use crate::http::{Http, LinkLocal};
 use crate::metric_providers::Settings;
 use crate::simulation::prometheus::Prometheus;
 use crate::simulation::workload::{Load, PodSelection, Workload, follow_pods};
 use crate::simulation::{self, Options};
-use crate::telemetry::{Metrics, Readiness};
 
 /// How long all that runs may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -103,12 +102,7 @@ impl World {
         });
         let (load, stopped) = (self.load.clone(), stop());
         self.tasks.spawn(async move { load.run(stopped).await });
-        let setup = Setup {
-            cluster: self.cluster.clone(),
-            scope: Scope::default(),
-            metrics: Metrics::new(),
-            readiness: Readiness::default(),
-        };
+        let setup = Setup::new(self.cluster.clone());
         let sources = Sources {
             doors: Doors {
                 http: Http::new(LinkLocal::Refused)?,
