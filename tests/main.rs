@@ -3,6 +3,7 @@
 
 mod analysis;
 mod analysis_templates;
+mod anti_affinity;
 mod api;
 mod apiserver;
 mod apiserver_clients;
@@ -13,6 +14,7 @@ mod eval;
 mod jobs;
 mod layers;
 mod manifests;
+mod metadata;
 mod processes;
 mod prometheus_verdict;
 mod readme;
