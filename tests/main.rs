@@ -3,6 +3,7 @@
 
 mod analysis;
 mod analysis_templates;
+mod anti_affinity;
 mod api;
 mod apiserver;
 mod apiserver_clients;
@@ -16,6 +17,7 @@ mod laws;
 mod layers;
 mod leader;
 mod manifests;
+mod metadata;
 mod processes;
 mod prometheus_verdict;
 mod readme;

@@ -99,7 +99,8 @@ async fn a_broad_story(world: &World) {
         "replicas": 2, "selector": { "matchLabels": labels }, "revisionHistoryLimit": 0,
         "template": { "metadata": { "labels": labels },
             "spec": { "containers": [{ "name": "web", "image": "web:1" }] } },
-        "strategy": { "canary": { "stableService": "stable", "steps": [
+        "strategy": { "canary": { "stableService": "stable",
+            "stableMetadata": { "labels": { "role": "stable" } }, "steps": [
             { "setWeight": 50 },
             { "analysis": { "templates": [{ "templateName": "smoke" }] } },
         ] } },

@@ -1,19 +1,17 @@
 //! Stories of Rollouts: from a change of the template to the version that runs in the end. Verdicts
 //! of analyses are given by the story.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use verdict::api::{AnalysisRun, AnalysisTemplate, Rollout, RolloutPhase, RolloutStatus};
-use verdict::apiserver::{Fault, RequestSummary};
 use verdict::controllers::{INSTANCE_ID_LABEL, Scope};
 use verdict::rollout::labels;
 
 use crate::world::release::{a_rollout, pods};
+use crate::world::trouble::{BEFORE_AND_AFTER, REFUSALS, Trouble, ends_alike};
 use crate::world::{PROGRAM, Running, World, seconds};
 
 /// A cluster with version 1 of a Rollout running.
@@ -310,40 +308,10 @@ async fn outcome(world: &World) -> Value {
     })
 }
 
-fn is_write(request: &RequestSummary) -> bool {
-    request.user_agent == PROGRAM && ["create", "patch", "update", "delete"].contains(&request.verb)
-}
-
-/// What goes wrong with one write of the controller, counted from 0.
-#[derive(Debug, Clone, Copy)]
-struct Trouble {
-    at: usize,
-    fault: Fault,
-    /// Whether the controller is killed then, and started again.
-    kills: bool,
-}
-
 /// A good release with a pause and an analysis, then a bad one.
 async fn two_releases(trouble: Option<Trouble>) -> (Value, usize) {
     let world = World::without_sources().await;
-    let writes = Arc::new(AtomicUsize::new(0));
-    let kill = Arc::new(Notify::new());
-    let (count, signal) = (Arc::clone(&writes), Arc::clone(&kill));
-    world.server.set_faults(move |request| {
-        if !is_write(request) {
-            return Fault::None;
-        }
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        let Some(trouble) = trouble.filter(|trouble| trouble.at == number) else {
-            return Fault::None;
-        };
-        if trouble.kills {
-            signal.notify_one();
-        }
-        trouble.fault
-    });
-    let mut controller = world.start_rollouts();
-    let story = async {
+    let story = Box::pin(async {
         world.create::<AnalysisTemplate>(a_template()).await;
         let steps = json!([{ "setWeight": 20 }, { "pause": { "duration": 60 } },
             { "analysis": an_analysis() }]);
@@ -367,58 +335,27 @@ async fn two_releases(trouble: Option<Trouble>) -> (Value, usize) {
                 .await;
         }
         seconds(120).await;
-    };
-    let mut story = Box::pin(story);
-    loop {
-        tokio::select! {
-            () = &mut story => break,
-            () = kill.notified() => {
-                controller.kill().await;
-                seconds(5).await;
-                controller = world.start_rollouts();
-            }
-        }
-    }
-    (outcome(&world).await, writes.load(Ordering::Relaxed))
+    });
+    let writes = world.tell(trouble, story).await;
+    let outcome = outcome(&world).await;
+    assert_eq!(outcome["phase"], "Degraded");
+    (outcome, writes)
 }
-
-/// Tells the story with trouble at every `step`th write, each kind of trouble in turn.
-async fn ends_alike_whatever_fails(step: usize, kills: bool, faults: &[Fault]) {
-    let (expected, writes) = two_releases(None).await;
-    assert_eq!(expected["phase"], "Degraded");
-    assert!((30..200).contains(&writes), "{writes} writes");
-    for (at, fault) in (0..writes).step_by(step).zip(faults.iter().cycle()) {
-        let trouble = Trouble {
-            at,
-            fault: *fault,
-            kills,
-        };
-        assert_eq!(two_releases(Some(trouble)).await.0, expected, "{trouble:?}");
-    }
-}
-
-/// Before and after the server has carried a write out.
-const BEFORE_AND_AFTER: [Fault; 2] = [Fault::Status(503), Fault::AppliedThenSilence];
 
 #[tokio::test(start_paused = true)]
 async fn killed_at_some_writes_it_ends_alike() {
-    ends_alike_whatever_fails(7, true, &BEFORE_AND_AFTER).await;
+    ends_alike((7, true, &BEFORE_AND_AFTER), 30..200, two_releases).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[ignore = "takes a minute: run with --ignored after a change of the controller"]
 async fn killed_at_any_write_it_ends_alike() {
     for fault in BEFORE_AND_AFTER {
-        ends_alike_whatever_fails(1, true, &[fault]).await;
+        ends_alike((1, true, &[fault]), 30..200, two_releases).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn failing_requests_only_delay() {
-    let faults = [
-        Fault::Status(409),
-        Fault::Status(500),
-        Fault::AppliedThenStatus(504),
-    ];
-    ends_alike_whatever_fails(8, false, &faults).await;
+    ends_alike((8, false, &REFUSALS), 30..200, two_releases).await;
 }

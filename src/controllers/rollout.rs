@@ -323,6 +323,7 @@ async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, 
             .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
             .collect(),
         templates: Templates::default(),
+        pods: None,
         now: context.now(),
     })
 }
@@ -340,6 +341,10 @@ async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, 
                 Want::Template(key) => {
                     let found = look_up(&namespace, &key, context).await?;
                     observed.templates.insert(key, found.map(Arc::new));
+                }
+                Want::Pods(selector) => {
+                    let listed = context.cluster().list(&namespace, &selector);
+                    observed.pods = Some(listed.await?);
                 }
             }
         }

@@ -316,9 +316,11 @@ impl Pass<'_> {
                     Some(Phase::Pending | Phase::Running) | None => true,
                 };
             if !kept {
-                self.changes.push(Change::DeleteAnalysis(target(run)));
+                self.changes
+                    .push(Change::DeleteAnalysis(Target::any_version(run)));
             } else if !phase.is_some_and(Phase::is_completed) && !run.spec.terminate {
-                self.changes.push(Change::StopAnalysis(target(run)));
+                self.changes
+                    .push(Change::StopAnalysis(Target::any_version(run)));
             }
         }
     }
@@ -331,15 +333,6 @@ impl Pass<'_> {
                 .all()
                 .any(|member| member.hash == *hash && !member.leaving)
         })
-    }
-}
-
-fn target(run: &AnalysisRun) -> Target {
-    // A merge patch of `terminate` and a delete by uid hold for any version of the object.
-    Target {
-        name: run.name_any(),
-        uid: run.metadata.uid.clone(),
-        resource_version: None,
     }
 }
 

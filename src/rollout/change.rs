@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::Value;
 
 use super::revisions::{Member, NewReplicaSet};
@@ -26,6 +27,8 @@ pub enum Change {
     DeleteReplicaSet(Target),
     /// Let a Service select a version, by this merge patch.
     SwitchService(Target, Value),
+    /// Change labels and annotations of pods, each by its merge patch; in any order.
+    PatchPods(Vec<(Target, Value)>),
     /// Start an AnalysisRun.
     StartAnalysis(Box<AnalysisRun>),
     /// Stop an AnalysisRun whose outcome is no longer asked for.
@@ -43,6 +46,17 @@ pub struct Target {
     pub uid: Option<String>,
     /// The version that was observed.
     pub resource_version: Option<String>,
+}
+
+impl Target {
+    /// An object, whatever becomes of it meanwhile.
+    pub(super) fn any_version(object: &impl ResourceExt) -> Self {
+        Self {
+            name: object.name_any(),
+            uid: object.uid(),
+            resource_version: None,
+        }
+    }
 }
 
 impl From<&Member> for Target {
@@ -100,4 +114,6 @@ impl Decision {
 pub enum Want {
     /// A template of an analysis.
     Template(TemplateKey),
+    /// The pods that this label selector picks.
+    Pods(String),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
@@ -35,6 +35,8 @@ pub struct Observed {
     pub services: BTreeMap<String, Arc<Service>>,
     /// Templates that were looked up because a decision asked for them.
     pub templates: Templates,
+    /// The pods that its selector picks, if a decision asked for them.
+    pub pods: Option<Vec<Pod>>,
     /// The time of this pass.
     pub now: Timestamp,
 }
@@ -174,6 +176,7 @@ impl<'a> Pass<'a> {
         self.tidy_ownership();
         self.sync_rollout();
         self.sync_new_replica_set();
+        self.sync_ephemeral_metadata();
         self.next.current_pod_hash.clone_from(&self.revisions.hash);
         self.next.current_step_hash = step_hash;
         match self.turn {
@@ -279,18 +282,18 @@ impl<'a> Pass<'a> {
     }
 
     fn sync_new_replica_set(&mut self) {
-        if let Some(new) = &mut self.revisions.new {
-            if let Some(patch) = revisions::overdue(self.rollout, new, self.revision) {
-                self.changes
-                    .push(Change::PatchReplicaSet((&*new).into(), patch));
-                // This pass may scale it, too; the patch changes its resourceVersion.
-                new.resource_version = None;
+        if let Some(new) = self.revisions.new.clone() {
+            let overdue = revisions::overdue(self.rollout, &self.old, &new, self.revision);
+            if let Some(patch) = overdue {
+                self.patch_replica_set(&new, patch);
+            }
+            if let Some(new) = &mut self.revisions.new {
                 new.revision = self.revision;
             }
             return;
         }
         let hash = self.revisions.hash.clone();
-        let created = revisions::created(self.rollout, &hash, self.revision);
+        let created = revisions::created(self.rollout, &self.old, &hash, self.revision);
         let planned = revisions::planned(&created, &hash, self.revision);
         let message = format!(
             "Created ReplicaSet {} (revision {})",
@@ -301,6 +304,19 @@ impl<'a> Pass<'a> {
             .push(Change::CreateReplicaSet(Box::new(created)));
         self.turn = Turn::ResetWithNewReplicaSet;
         self.notify("NewReplicaSetCreated", message);
+    }
+
+    /// Patches a ReplicaSet. The pass may change it once more: each patch makes a new version of it.
+    pub(super) fn patch_replica_set(&mut self, member: &Member, patch: Value) {
+        let revisions = &mut self.revisions;
+        let all = revisions.new.iter_mut().chain(&mut revisions.stable);
+        let mut all = all.chain(&mut revisions.others);
+        let Some(member) = all.find(|other| other.name == member.name) else {
+            return;
+        };
+        self.changes
+            .push(Change::PatchReplicaSet((&*member).into(), patch));
+        member.resource_version = None;
     }
 
     /// Another template or other steps: everything starts again; pods move in the next pass.

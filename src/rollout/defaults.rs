@@ -8,7 +8,7 @@ use super::labels::POD_TEMPLATE_HASH;
 /// Whether a ReplicaSet's template is what the API server makes of a Rollout's template: a
 /// difference only in stated defaults, spelling of quantities or empty values is none.
 #[must_use]
-pub fn same_template(one: &Value, other: &Value) -> bool {
+pub(super) fn same_template(one: &Value, other: &Value) -> bool {
     comparable(one) == comparable(other)
 }
 

@@ -17,6 +17,8 @@ pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
 
 /// Annotation of a Service: the Rollout that sets its selector.
 pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
+/// Annotation of a ReplicaSet: what was put into the metadata of its template, as JSON.
+pub const EPHEMERAL_METADATA: &str = "rollout.argoproj.io/ephemeral-metadata";
 
 /// Label of a Rollout and of what it creates, where several controllers share a cluster.
 pub const INSTANCE_ID: &str = "argo-rollouts.argoproj.io/controller-instance-id";

@@ -7,11 +7,13 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod analyses;
+mod anti_affinity;
 mod canary;
 mod canonical;
 mod change;
 mod decide;
 mod defaults;
+mod ephemeral;
 mod hash;
 pub mod labels;
 pub mod operations;
@@ -26,8 +28,7 @@ mod tests;
 
 pub use change::{Change, Decision, Notice, Target, Want};
 pub use decide::{Observed, creation_failed, decide, named_runs};
-pub use defaults::same_template;
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
-pub use revisions::NewReplicaSet;
+pub use revisions::{NewReplicaSet, is_same_version};
 pub use services::{managed_by, named_services, release};

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::core::{Selector, SelectorExt as _};
 use kube::{Resource, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::anti_affinity;
 use super::defaults::same_template;
+use super::ephemeral::{self, Role};
 use super::hash::pod_template_hash;
 use super::labels;
 use super::replicas::Pods;
@@ -86,10 +89,12 @@ pub(super) struct Member {
     pub(super) up_to_date: bool,
     /// Why pods cannot be made.
     pub(super) failure: Option<(String, String)>,
+    /// As it is; `None` if it is about to be created.
+    pub(super) object: Option<Arc<ReplicaSet>>,
 }
 
 impl Member {
-    fn of(replica_set: &ReplicaSet) -> Self {
+    fn of(replica_set: &Arc<ReplicaSet>) -> Self {
         let meta = &replica_set.metadata;
         let spec = replica_set.spec.as_ref();
         let status = replica_set.status.as_ref();
@@ -128,7 +133,14 @@ impl Member {
             up_to_date: status.and_then(|status| status.observed_generation) >= meta.generation,
             annotations,
             failure,
+            object: Some(Arc::clone(replica_set)),
         }
+    }
+
+    /// Whether a pod is one of its own.
+    pub(super) fn owns(&self, pod: &Pod) -> bool {
+        let mut owners = pod.owner_references().iter();
+        self.uid.is_some() && owners.any(|owner| Some(&owner.uid) == self.uid.as_ref())
     }
 
     /// `spec.replicas` of the Rollout when this was last scaled.
@@ -184,7 +196,7 @@ impl Revisions {
         replica_sets: &[Arc<ReplicaSet>],
         status: &RolloutStatus,
     ) -> Self {
-        let mut owned: Vec<&ReplicaSet> = Vec::new();
+        let mut owned: Vec<&Arc<ReplicaSet>> = Vec::new();
         let (mut orphans, mut strangers) = (Vec::new(), Vec::new());
         for replica_set in replica_sets {
             let matches = selector.matches(replica_set.labels());
@@ -260,7 +272,7 @@ impl Revisions {
 fn find_new(
     rollout: &Rollout,
     status: &RolloutStatus,
-    owned: &[&ReplicaSet],
+    owned: &[&Arc<ReplicaSet>],
 ) -> (String, Option<String>) {
     let by_hash = |hash: &str| {
         let found = owned
@@ -282,14 +294,8 @@ fn find_new(
     let template = Value::Object(rollout.spec.template.json.clone());
     let hash = pod_template_hash(&template, status.collision_count);
     by_hash(&hash).unwrap_or_else(|| {
-        let same = owned.iter().find(|replica_set| {
-            let spec = replica_set
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.template.as_ref());
-            let stored = spec.map(|stored| serde_json::to_value(stored).unwrap_or_default());
-            stored.is_some_and(|stored| same_template(&template, &stored))
-        });
+        let same = (owned.iter())
+            .find(|replica_set| same_template(&template, &own_template(replica_set, &template)));
         match same.and_then(|replica_set| Some((hash_of(replica_set)?, replica_set.name_any()))) {
             Some((hash, name)) => (hash.to_owned(), Some(name)),
             None => (hash, None),
@@ -297,14 +303,47 @@ fn find_new(
     })
 }
 
+/// A ReplicaSet's template without what was put into it. `written` is the Rollout's.
+fn own_template(replica_set: &ReplicaSet, written: &Value) -> Value {
+    let spec = replica_set.spec.as_ref();
+    let template = spec.and_then(|spec| spec.template.as_ref());
+    let mut template = serde_json::to_value(template).unwrap_or_default();
+    strip(&mut template, &replica_set.metadata, written);
+    template
+}
+
+fn strip(template: &mut Value, metadata: &ObjectMeta, written: &Value) {
+    let note = metadata.annotations.as_ref();
+    let note = note.and_then(|annotations| annotations.get(labels::EPHEMERAL_METADATA));
+    ephemeral::strip(template, note);
+    anti_affinity::strip(template, written);
+}
+
+/// Whether a ReplicaSet that is to be created is the one that has its name already.
+#[must_use]
+pub fn is_same_version(wanted: &NewReplicaSet, taken: &ReplicaSet) -> bool {
+    let mut template = wanted.spec.get("template").cloned().unwrap_or_default();
+    strip(&mut template, &wanted.metadata, &Value::Null);
+    same_template(&template, &own_template(taken, &template))
+}
+
 /// The ReplicaSet of a new version, without pods.
-pub(super) fn created(rollout: &Rollout, hash: &str, revision: i64) -> NewReplicaSet {
+pub(super) fn created(
+    rollout: &Rollout,
+    status: &RolloutStatus,
+    hash: &str,
+    revision: i64,
+) -> NewReplicaSet {
     let spec = &rollout.spec;
     let mut template = Value::Object(spec.template.json.clone());
     set_label(&mut template, hash);
     let template_labels = template.pointer("/metadata/labels").cloned();
     let labels = template_labels.and_then(|labels| serde_json::from_value(labels).ok());
+    anti_affinity::inject(&mut template, rollout, hash, &status.stable_rs);
+    let role = Role::of_wanted(hash, &status.stable_rs);
+    let note = ephemeral::inject(&mut template, &role.metadata(spec));
     let mut annotations = copied_annotations(rollout);
+    annotations.extend(note.map(|note| (labels::EPHEMERAL_METADATA.to_owned(), note)));
     annotations.insert(labels::REVISION.into(), revision.to_string());
     annotations.insert(labels::DESIRED_REPLICAS.into(), spec.replicas().to_string());
     let mut selector: LabelSelector = spec.selector.clone().unwrap_or_default();
@@ -367,17 +406,19 @@ pub(super) fn planned(created: &NewReplicaSet, hash: &str, revision: i64) -> Mem
         leaving: false,
         up_to_date: true,
         failure: None,
+        object: None,
     }
 }
 
 /// Annotations that a ReplicaSet takes from its Rollout.
 fn copied_annotations(rollout: &Rollout) -> BTreeMap<String, String> {
-    const OWN: [&str; 5] = [
+    const OWN: [&str; 6] = [
         "kubectl.kubernetes.io/last-applied-configuration",
         "notified.notifications.argoproj.io",
         labels::REVISION,
         labels::REVISION_HISTORY,
         labels::DESIRED_REPLICAS,
+        labels::EPHEMERAL_METADATA,
     ];
     let annotations = rollout.annotations().iter();
     let copied = annotations.filter(|(key, _)| !OWN.contains(&key.as_str()));
@@ -387,7 +428,12 @@ fn copied_annotations(rollout: &Rollout) -> BTreeMap<String, String> {
 }
 
 /// What the ReplicaSet of the wanted version lacks, as a merge patch; `None` if nothing.
-pub(super) fn overdue(rollout: &Rollout, new: &Member, revision: i64) -> Option<Value> {
+pub(super) fn overdue(
+    rollout: &Rollout,
+    status: &RolloutStatus,
+    new: &Member,
+    revision: i64,
+) -> Option<Value> {
     let mut annotations = copied_annotations(rollout);
     annotations.retain(|key, value| new.annotations.get(key) != Some(value));
     if new.revision != revision {
@@ -407,6 +453,9 @@ pub(super) fn overdue(rollout: &Rollout, new: &Member, revision: i64) -> Option<
     }
     if new.min_ready_seconds != rollout.spec.min_ready_seconds() {
         patch["spec"] = json!({ "minReadySeconds": rollout.spec.min_ready_seconds() });
+    }
+    if let Some(affinity) = anti_affinity::overdue(rollout, new, status) {
+        json_patch::merge(&mut patch, &affinity);
     }
     patch
         .as_object()

@@ -1,7 +1,8 @@
 //! Carrying out the changes of a decision.
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use tracing::info;
@@ -9,7 +10,10 @@ use tracing::info;
 use super::{Context, Error};
 use crate::api::{AnalysisRun, Rollout};
 use crate::cluster::{self, Cluster, Created, PropagationPolicy};
-use crate::rollout::{Change, NewReplicaSet, Observed, Target, labels, same_template};
+use crate::rollout::{Change, NewReplicaSet, Observed, Target, is_same_version, labels};
+
+/// Pods that are patched at the same time, as Argo's `--ephemeral-metadata-threads`.
+const PODS_AT_ONCE: usize = 10;
 
 /// Why the changes of a decision came to no end.
 pub(super) enum Failure {
@@ -62,6 +66,7 @@ pub(super) async fn carry_out(
             Change::SwitchService(target, patch) => {
                 switch_service(&namespace, target, patch, cluster).await?;
             }
+            Change::PatchPods(pods) => patch_pods(&namespace, pods, cluster).await?,
             Change::StartAnalysis(run) => start(run, cluster).await?,
             Change::StopAnalysis(target) => stop(&namespace, target, cluster).await?,
             Change::DeleteAnalysis(target) => {
@@ -121,6 +126,34 @@ async fn switch_service(
     Ok(())
 }
 
+async fn patch_pods(
+    namespace: &str,
+    pods: &[(Target, Value)],
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
+    let patches = pods.iter();
+    let patches = patches.map(|(target, patch)| patch_pod(namespace, target, patch, cluster));
+    let patches: Vec<_> = patches.collect();
+    let patches = stream::iter(patches).buffer_unordered(PODS_AT_ONCE);
+    patches.try_collect::<()>().await?;
+    info!(pods = pods.len(), "patched pods");
+    Ok(())
+}
+
+/// A pod that is gone needs nothing.
+async fn patch_pod(
+    namespace: &str,
+    target: &Target,
+    patch: &Value,
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
+    match cluster.merge::<Pod>(namespace, &target.name, patch).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 async fn create_replica_set(
     rollout: &Rollout,
     replica_set: &NewReplicaSet,
@@ -153,13 +186,7 @@ async fn yield_name(
     let owned = taken.owner_references().iter().any(|owner| {
         owner.controller == Some(true) && Some(&owner.uid) == rollout.metadata.uid.as_ref()
     });
-    let template = taken.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    let template = serde_json::to_value(template).unwrap_or_default();
-    let same = wanted
-        .spec
-        .get("template")
-        .is_some_and(|new| same_template(new, &template));
-    if !(owned && same) {
+    if !(owned && is_same_version(wanted, &taken)) {
         let before = rollout.status.clone().unwrap_or_default();
         let mut after = before.clone();
         after.collision_count = Some(before.collision_count.unwrap_or(0).saturating_add(1));

@@ -3,8 +3,7 @@
 use super::{CANARY, Step, WHOLE, check_arguments, unsupported};
 use crate::analysis::Problem;
 use crate::api::{
-    AntiAffinity, CanaryStep, CanaryStrategy, IntOrPercent, ReplicaProgressThreshold,
-    RolloutAnalysis, Rounding,
+    CanaryStep, CanaryStrategy, IntOrPercent, ReplicaProgressThreshold, RolloutAnalysis, Rounding,
 };
 use crate::rollout::replicas::Limits;
 
@@ -95,22 +94,7 @@ fn check_canary<'a>(canary: &'a CanaryStrategy, problems: &mut Vec<Problem>) -> 
     if routed {
         problems.push(unsupported(at("trafficRouting"), "traffic routing"));
     }
-    for (field, written) in [
-        ("canaryMetadata", canary.canary_metadata.is_some()),
-        ("stableMetadata", canary.stable_metadata.is_some()),
-    ] {
-        if written {
-            problems.push(unsupported(at(field), "this"));
-        }
-    }
     check_services(canary, problems);
-    if canary
-        .anti_affinity
-        .as_ref()
-        .is_some_and(|rule| *rule != AntiAffinity::default())
-    {
-        problems.push(unsupported(at("antiAffinity"), "this"));
-    }
     if !routed {
         for (field, written) in [
             (

@@ -2,6 +2,7 @@
 
 mod canary;
 mod pods;
+mod roles;
 
 use jiff::SignedDuration;
 use kube::core::Selector;
@@ -41,6 +42,7 @@ pub(super) enum Step<'a> {
 pub(super) const WHOLE: i32 = 100;
 
 const CANARY: &str = "spec.strategy.canary";
+const BLUE_GREEN: &str = "spec.strategy.blueGreen";
 
 impl<'a> Plan<'a> {
     /// Understands a spec, or lists all that is wrong with it.
@@ -54,6 +56,7 @@ impl<'a> Plan<'a> {
         }
         check_numbers(spec, &mut problems);
         let selector = pods::check(spec, &mut problems);
+        roles::check(spec, selector.as_ref(), &mut problems);
         let replicas = spec.replicas().max(0);
         let strategy = check_strategy(spec, replicas, &mut problems);
         match (selector, strategy) {
@@ -165,8 +168,7 @@ fn check_strategy<'a>(
             Canary::of(canary, replicas, problems).map(Strategy::Canary)
         }
         (None, Some(_)) => {
-            let field = "spec.strategy.blueGreen";
-            problems.push(unsupported(field, "the blue-green strategy"));
+            problems.push(unsupported(BLUE_GREEN, "the blue-green strategy"));
             None
         }
         (None, None) => {

@@ -69,7 +69,7 @@ pub(super) fn check(spec: &RolloutSpec, problems: &mut Vec<Problem>) -> Option<S
     selector
 }
 
-fn string_map(value: Option<&Value>) -> std::collections::BTreeMap<String, String> {
+pub(super) fn string_map(value: Option<&Value>) -> std::collections::BTreeMap<String, String> {
     let entries = value.and_then(Value::as_object).into_iter().flatten();
     entries
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))

@@ -107,10 +107,6 @@ fn what_is_not_supported_yet_is_refused_by_name() {
             "canary.trafficRouting",
         ),
         (
-            json!({"canary": {"canaryMetadata": {}}}),
-            "canary.canaryMetadata",
-        ),
-        (
             json!({"canary": {"steps": [{"experiment": {"templates": []}}]}}),
             "steps[0].experiment",
         ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ pub(super) struct World {
     pub(super) replica_sets: Vec<ReplicaSet>,
     pub(super) runs: Vec<AnalysisRun>,
     pub(super) services: BTreeMap<String, Service>,
+    pub(super) live: Vec<Pod>,
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
@@ -50,6 +51,7 @@ impl World {
             replica_sets: vec![],
             runs: vec![],
             services: BTreeMap::new(),
+            live: vec![],
             known: vec![],
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
@@ -137,6 +139,7 @@ impl World {
                 .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
                 .collect(),
             templates: Templates::default(),
+            pods: None,
             now: self.now,
         };
         loop {
@@ -149,10 +152,15 @@ impl World {
             if decision.wants.is_empty() {
                 return decision;
             }
-            for Want::Template(key) in decision.wants {
-                let found = self.known.iter().find(|(name, _)| *name == key.name);
-                let found = found.map(|(_, spec)| Arc::new(spec.clone()));
-                observed.templates.insert(key, found);
+            for want in decision.wants {
+                match want {
+                    Want::Template(key) => {
+                        let found = self.known.iter().find(|(name, _)| *name == key.name);
+                        let found = found.map(|(_, spec)| Arc::new(spec.clone()));
+                        observed.templates.insert(key, found);
+                    }
+                    Want::Pods(_) => observed.pods = Some(self.live.clone()),
+                }
             }
         }
     }
@@ -217,6 +225,18 @@ impl World {
                 let mut value = serde_json::to_value(&*service).unwrap();
                 json_patch::merge(&mut value, &patch);
                 *service = serde_json::from_value(value).unwrap();
+            }
+            Change::PatchPods(patches) => {
+                for (target, patch) in patches {
+                    let pod = self
+                        .live
+                        .iter_mut()
+                        .find(|pod| pod.name_any() == target.name);
+                    let pod = pod.unwrap();
+                    let mut value = serde_json::to_value(&*pod).unwrap();
+                    json_patch::merge(&mut value, &patch);
+                    *pod = serde_json::from_value(value).unwrap();
+                }
             }
             Change::StartAnalysis(mut run) => {
                 assert!(
