@@ -211,31 +211,20 @@ impl World {
                 self.replica_sets.push(set);
             }
             Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
-                let set = self.replica_set(&target);
-                let mut value = serde_json::to_value(&*set).unwrap();
-                json_patch::merge(&mut value, &patch);
-                *set = serde_json::from_value(value).unwrap();
+                merge(self.replica_set(&target), &patch);
             }
             Change::DeleteReplicaSet(target) => {
                 self.replica_sets
                     .retain(|set| set.name_any() != target.name);
             }
             Change::SwitchService(target, patch) => {
-                let service = self.services.get_mut(&target.name).unwrap();
-                let mut value = serde_json::to_value(&*service).unwrap();
-                json_patch::merge(&mut value, &patch);
-                *service = serde_json::from_value(value).unwrap();
+                merge(self.services.get_mut(&target.name).unwrap(), &patch);
             }
             Change::PatchPods(patches) => {
                 for (target, patch) in patches {
-                    let pod = self
-                        .live
-                        .iter_mut()
-                        .find(|pod| pod.name_any() == target.name);
-                    let pod = pod.unwrap();
-                    let mut value = serde_json::to_value(&*pod).unwrap();
-                    json_patch::merge(&mut value, &patch);
-                    *pod = serde_json::from_value(value).unwrap();
+                    let mut pods = self.live.iter_mut();
+                    let pod = pods.find(|pod| pod.name_any() == target.name);
+                    merge(pod.unwrap(), &patch);
                 }
             }
             Change::StartAnalysis(mut run) => {
@@ -351,6 +340,13 @@ impl World {
             .trim_end()
             .to_owned()
     }
+}
+
+/// What the API server does with a merge patch.
+fn merge<K: serde::Serialize + serde::de::DeserializeOwned>(object: &mut K, patch: &Value) {
+    let mut value = serde_json::to_value(&*object).unwrap();
+    json_patch::merge(&mut value, patch);
+    *object = serde_json::from_value(value).unwrap();
 }
 
 pub(super) fn image(set: &ReplicaSet) -> String {
