@@ -229,12 +229,12 @@ fn schemas_hold_the_rules_that_argo_holds() {
     for (found, expected) in cases {
         assert_eq!(*found, expected);
     }
-    let rule = provider["x-kubernetes-validations"][0]["rule"]
+    let rule = metric["x-kubernetes-validations"][0]["rule"]
         .as_str()
         .unwrap();
     for name in provider["properties"].as_object().unwrap().keys() {
         assert!(
-            rule.contains(&format!("has(self.{name})")),
+            rule.contains(&format!("has(self.provider.{name})")),
             "{name} does not count"
         );
     }

@@ -77,6 +77,7 @@ written! {
 
 written! {
     /// One question, how often it is asked, and which answers are good.
+    #[schemars(transform = crate::api::schema::exactly_one_provider)]
     pub struct Metric {
         required {
             /// Name, unique within the run. A metric of a job needs a name fit for DNS.

@@ -14,7 +14,6 @@ pub type JobSpecJson = Preserved<JobSpec>;
 
 written! {
     /// The source of a metric. Exactly one is set.
-    #[schemars(transform = crate::api::schema::exactly_one_provider)]
     pub struct MetricProvider {
         optional {
             /// A Prometheus query.

@@ -83,8 +83,15 @@ fn unwrapped(text: &str) -> String {
 /// is certainly wrong: an empty `plugin` beside another source is fine, as with Argo, and a plugin
 /// beside another source is left to the controller. Named sources weigh 2 and `plugin` 1: a sum of
 /// 1 is a plugin alone, 2 one source, 3 one source and perhaps an empty `plugin`.
+///
+/// The rule stands at the metric, not at its provider: the API server estimates what a rule costs
+/// from how many such values a request can hold, and of providers, which need no field, it could
+/// hold so many that the rule would be refused.
 pub(crate) fn exactly_one_provider(schema: &mut Schema) {
-    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+    let metric = schema.get_mut("properties").and_then(Value::as_object_mut);
+    let provider = metric.and_then(|metric| metric.get_mut("provider"));
+    let properties = provider.and_then(|provider| provider.get_mut("properties"));
+    let Some(Value::Object(properties)) = properties else {
         return;
     };
     if let Some(Value::Object(plugin)) = properties.get_mut("plugin") {
@@ -92,15 +99,13 @@ pub(crate) fn exactly_one_provider(schema: &mut Schema) {
     }
     let weigh = |name: &String| {
         let weight = if name == "plugin" { 1 } else { 2 };
-        format!("(has(self.{name}) ? {weight} : 0)")
+        format!("(has(self.provider.{name}) ? {weight} : 0)")
     };
     let terms: Vec<String> = properties.keys().map(weigh).collect();
     let rule = format!("{} in [1, 2, 3]", terms.join(" + "));
-    validate(
-        schema,
-        &rule,
-        "exactly one source of the metric must be set",
-    );
+    let message = "exactly one source of the metric must be set";
+    let rules = json!([{"rule": rule, "message": message, "fieldPath": ".provider"}]);
+    schema.insert("x-kubernetes-validations".to_owned(), rules);
 }
 
 /// Takes out what only a background analysis has.
