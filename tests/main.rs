@@ -8,6 +8,7 @@ mod apiserver;
 mod apiserver_clients;
 mod cluster;
 mod conditions;
+mod definitions;
 mod demo;
 mod eval;
 mod jobs;

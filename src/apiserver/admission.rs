@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::cel;
 use super::defaults;
-use super::failure::{Cause, Failure};
+use super::failure::{Cause, Failure, Verdict};
 use super::messages;
 use super::names;
 use super::request::{FieldValidation, WriteOptions};
@@ -15,7 +16,7 @@ use super::rules;
 use super::scale;
 use super::schema::Schema;
 use super::shaping;
-use super::validation::validate;
+use super::validation::{validate, validate_change};
 
 /// Refuses an object of another kind than the resource has.
 pub(super) fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), Failure> {
@@ -150,15 +151,21 @@ fn check_types(resource: &Resource, object: &Value) -> Result<(), Failure> {
     }
 }
 
-/// All rules that a whole object must keep, `before` being what it replaces.
+/// All rules that a whole object must keep, `before` being what it replaces. Answers what the
+/// client is warned of.
 pub(super) fn check(
     resource: &Resource,
     object: &Value,
     before: Option<&Value>,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let mut causes = names::check(resource, object);
+    let mut warnings = Vec::new();
     match resource.origin {
-        Origin::Custom => causes.extend(check_custom(resource, object)),
+        Origin::Custom => {
+            let verdict = check_custom(resource, object, before);
+            causes.extend(verdict.causes);
+            warnings = verdict.warnings;
+        }
         Origin::BuiltIn => {
             let required = validate(&resource.schema, object)
                 .into_iter()
@@ -178,16 +185,21 @@ pub(super) fn check(
         causes.extend(check_finalizers(object, before));
     }
     if causes.is_empty() {
-        return Ok(());
+        return Ok(warnings);
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     Err(Failure::invalid(resource, name, &causes))
 }
 
-fn check_custom(resource: &Resource, object: &Value) -> Vec<Cause> {
-    let mut causes = validate(&resource.schema, object);
+fn check_custom(resource: &Resource, object: &Value, before: Option<&Value>) -> Verdict {
+    let mut causes = validate_change(&resource.schema, object, before);
     causes.extend(scale::check(resource, object));
-    if resource.schema.has_rules && causes.iter().any(blocks_rules) {
+    let mut warnings = Vec::new();
+    if resource.schema.has_rules && !causes.iter().any(blocks_rules) {
+        let verdict = cel::check(&resource.schema, object, before);
+        causes.extend(verdict.causes);
+        warnings = verdict.warnings;
+    } else if resource.schema.has_rules {
         causes.push(Cause {
             reason: "FieldValueInvalid",
             message: "Invalid value: null: some validation rules were not checked because the \
@@ -196,7 +208,7 @@ fn check_custom(resource: &Resource, object: &Value) -> Vec<Cause> {
             field: "<nil>".to_owned(),
         });
     }
-    causes
+    Verdict { causes, warnings }
 }
 
 /// Problems with which CEL rules are not evaluated, as in upstream's `hasBlockingErr`.
@@ -269,7 +281,7 @@ pub(super) fn changes_what_is_wanted(resource: &Resource, before: &Value, after:
     wanted(before) != wanted(after)
 }
 
-/// The schema of a custom resource with what every object has.
+/// The schema of a custom resource with what every object has. What it says about names stays.
 pub(super) fn with_object_fields(mut schema: Schema) -> Schema {
     let text = || {
         std::sync::Arc::new(Schema {
@@ -279,8 +291,13 @@ pub(super) fn with_object_fields(mut schema: Schema) -> Schema {
     };
     schema.properties.insert("apiVersion".to_owned(), text());
     schema.properties.insert("kind".to_owned(), text());
-    schema
-        .properties
-        .insert("metadata".to_owned(), super::built_in::object_meta());
+    let mut metadata = super::built_in::object_meta();
+    if let Some(declared) = schema.properties.remove("metadata") {
+        let merged = std::sync::Arc::make_mut(&mut metadata);
+        merged.has_rules = declared.has_rules;
+        merged.rules = declared.rules.clone();
+        merged.properties.extend(declared.properties.clone());
+    }
+    schema.properties.insert("metadata".to_owned(), metadata);
     schema
 }

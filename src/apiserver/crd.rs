@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::accepted_names;
 use super::admission;
+use super::cel;
 use super::core::Core;
+use super::definition;
 use super::deleting;
-use super::failure::{Cause, Failure};
 use super::request::Target;
 use super::resources::{Column, Origin, Resource, Scale};
 use super::schema::{Schema, strings};
@@ -37,7 +39,6 @@ pub(super) fn complete(
     if names["singular"].as_str().unwrap_or_default().is_empty() {
         names["singular"] = json!(kind.to_lowercase());
     }
-    let accepted = names.clone();
     let stored: Vec<Value> = object["spec"]["versions"]
         .as_array()
         .into_iter()
@@ -45,122 +46,39 @@ pub(super) fn complete(
         .filter(|version| version["storage"] == true)
         .map(|version| version["name"].clone())
         .collect();
-    if let Some(before) = before {
-        object["status"] = before["status"].clone();
-        object["status"]["acceptedNames"] = accepted;
-        let versions = object["status"]["storedVersions"].as_array_mut();
-        if let Some(versions) = versions {
-            let new: Vec<Value> = stored
-                .into_iter()
-                .filter(|v| !versions.contains(v))
-                .collect();
-            versions.extend(new);
-        }
-        return;
-    }
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({
-            "type": kind,
-            "status": "True",
-            "lastTransitionTime": core.now(),
-            "reason": reason,
-            "message": message,
-        })
+    object["status"] = match before {
+        Some(before) => before["status"].clone(),
+        None => json!({"storedVersions": []}),
     };
-    object["status"] = json!({
-        "conditions": [
-            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-            condition(
-                "Established",
-                "InitialNamesAccepted",
-                "the initial names have been accepted",
-            ),
-        ],
-        "acceptedNames": accepted,
-        "storedVersions": stored,
-    });
-}
-
-/// What is wrong with a definition.
-pub(super) fn problems(object: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let spec = &object["spec"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
-    for (field, value) in [
-        ("spec.group", &group),
-        ("spec.names.plural", &plural),
-        ("spec.names.kind", &text(&spec["names"]["kind"])),
-    ] {
-        if value.is_empty() {
-            causes.push(Cause::required(field, ""));
+    if let Some(versions) = object["status"]["storedVersions"].as_array_mut() {
+        for version in stored {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
         }
     }
-    let wanted = format!("{plural}.{group}");
-    if object["metadata"]["name"] != *wanted {
-        let problem = "must be spec.names.plural+\".\"+spec.group";
-        causes.push(Cause::invalid(
-            "metadata.name",
-            &object["metadata"]["name"],
-            problem,
-        ));
-    }
-    if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
-        let known = ["Cluster", "Namespaced"].map(Value::from);
-        causes.push(Cause::unsupported("spec.scope", &spec["scope"], &known));
-    }
-    let versions = spec["versions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if versions
-        .iter()
-        .filter(|version| version["storage"] == true)
-        .count()
-        != 1
-    {
-        let problem = "must have exactly one version marked as storage version";
-        causes.push(Cause::invalid("spec.versions", &spec["versions"], problem));
-    }
-    for (index, version) in versions.iter().enumerate() {
-        let at = format!("spec.versions[{index}].schema.openAPIV3Schema");
-        let written = &version["schema"]["openAPIV3Schema"];
-        if !written.is_object() {
-            causes.push(Cause::required(at, "schemas are required"));
-        } else if let Err(problem) = Schema::parse(written) {
-            causes.push(Cause::invalid(at, &Value::from(""), &problem));
-        }
-    }
-    causes
+    accepted_names::settle(core, object);
 }
 
-/// Refuses a definition that would take the names of another.
-pub(super) fn check(core: &Core, resource: &Resource, object: &Value) -> Result<(), Failure> {
-    if !is_definition(resource) {
-        return Ok(());
+/// What the client is warned of when it writes a definition.
+pub(super) fn warnings(resource: &Resource, object: &Value) -> Vec<String> {
+    if is_definition(resource) {
+        definition::warnings(object)
+    } else {
+        Vec::new()
     }
-    let spec = &object["spec"];
-    let registry = core.registry();
-    let taken = registry.all().any(|other| {
-        other.group == spec["group"]
-            && other.kind == spec["names"]["kind"]
-            && other.plural != spec["names"]["plural"]
-    });
-    if !taken {
-        return Ok(());
-    }
-    let problem = "is already in use by another resource of this group";
-    let cause = Cause::invalid("spec.names.kind", &spec["names"]["kind"], problem);
-    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    Err(Failure::invalid(resource, name, &[cause]))
 }
 
 /// Serves what a definition that was stored describes.
 pub(super) fn stored(core: &Core, resource: &Resource, object: &Value) {
-    if is_definition(resource) {
+    if is_definition(resource) && accepted_names::is_established(object) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+        if core.registry().generation(name) == Some(generation) {
+            return;
+        }
         let resources = described(object);
-        core.change_registry(|registry| registry.register(name, resources));
+        core.change_registry(|registry| registry.register(name, generation, resources));
     }
 }
 
@@ -170,6 +88,7 @@ pub(super) fn removed(core: &Core, resource: &Resource, object: &Value) {
     if is_definition(resource) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         core.change_registry(|registry| registry.unregister(name));
+        accepted_names::settle_others(core);
     } else if resource.origin == Origin::Custom && core.store.count(&resource.collection) == 0 {
         release(core, &resource.qualified());
     }
@@ -263,7 +182,9 @@ fn described(definition: &Value) -> Vec<Arc<Resource>> {
         .filter(|version| version["served"] == true)
         .map(|version| {
             let written = &version["schema"]["openAPIV3Schema"];
-            let schema = Schema::parse(written).unwrap_or_else(|_| Schema::open());
+            let mut schema = Schema::parse(written).unwrap_or_else(|_| Schema::open());
+            // Rules that do not compile were refused when the definition was written.
+            let _ = cel::compile(&mut schema, written, "");
             let subresources = &version["subresources"];
             Arc::new(Resource {
                 group: group.clone(),

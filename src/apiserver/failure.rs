@@ -21,6 +21,13 @@ pub(super) struct Cause {
     pub(super) field: String,
 }
 
+/// What was found about an object: what it is refused for, and what the client is only told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) causes: Vec<Cause>,
+    pub(super) warnings: Vec<String>,
+}
+
 impl Cause {
     fn new(reason: &'static str, field: impl Into<String>, message: String) -> Self {
         Self {
@@ -35,7 +42,29 @@ impl Cause {
         Self::new("FieldValueInvalid", field, message)
     }
 
-    /// A CEL rule that does not hold: the value is left out.
+    /// A value that is too large to be told, such as one that breaks a CEL rule.
+    #[cfg(feature = "cel")]
+    pub(super) fn invalid_unnamed(field: impl Into<String>, problem: &str) -> Self {
+        let message = format!("Invalid value: {problem}");
+        Self::new("FieldValueInvalid", field, message)
+    }
+
+    /// A value that Go writes as JSON, in which it escapes what HTML would read.
+    #[cfg(feature = "cel")]
+    pub(super) fn invalid_go(field: impl Into<String>, json: &str, problem: &str) -> Self {
+        let json = json
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026");
+        let message = format!("Invalid value: {json}: {problem}");
+        Self::new("FieldValueInvalid", field, message)
+    }
+
+    #[cfg(feature = "cel")]
+    pub(super) fn internal(field: impl Into<String>, problem: &str) -> Self {
+        Self::new("InternalError", field, format!("Internal error: {problem}"))
+    }
+
     pub(super) fn wrong_type(field: &str, found: &str, wanted: &str) -> Self {
         let message = format!(
             "Invalid value: \"{found}\": {field} in body must be of type {wanted}: \"{found}\""
@@ -67,6 +96,12 @@ impl Cause {
         )
     }
 
+    /// As [`Cause::duplicate`], for a value that is too large to be told.
+    #[cfg(feature = "cel")]
+    pub(super) fn duplicate_unnamed(field: impl Into<String>) -> Self {
+        Self::new("FieldValueDuplicate", field, "Duplicate value".to_owned())
+    }
+
     pub(super) fn unsupported(field: impl Into<String>, value: &Value, known: &[Value]) -> Self {
         let known: Vec<String> = known.iter().map(Value::to_string).collect();
         let message = format!(
@@ -77,12 +112,14 @@ impl Cause {
     }
 
     pub(super) fn too_long(field: impl Into<String>, limit: u64) -> Self {
-        let message = format!("Too long: may not be more than {limit} bytes");
+        let bytes = if limit == 1 { "byte" } else { "bytes" };
+        let message = format!("Too long: may not be more than {limit} {bytes}");
         Self::new("FieldValueTooLong", field, message)
     }
 
     pub(super) fn too_many(field: impl Into<String>, found: usize, limit: u64) -> Self {
-        let message = format!("Too many: {found}: must have at most {limit} items");
+        let items = if limit == 1 { "item" } else { "items" };
+        let message = format!("Too many: {found}: must have at most {limit} {items}");
         Self::new("FieldValueTooMany", field, message)
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! serving ─→ listing ─→ watching        reads
 //!    │  └──→ writing ←─ patching, applying, deleting
-//!    │          │ admission: shaping, validation, defaults, rules, crd, managed
+//!    │          │ admission: shaping, validation, cel, defaults, rules, crd, managed
 //!    └──→ discovery, openapi, reviews   documents
 //!               ↓
 //!             store                     objects, versions, changes
@@ -12,27 +12,38 @@
 //! Requests are answered without waiting for anything: a write is done when its answer is sent, and
 //! its event is there for every watch. Only watches wait, for changes.
 
+mod accepted_names;
 mod admission;
 mod applying;
 mod built_in;
+#[cfg(feature = "cel")]
+mod cel;
+#[cfg(not(feature = "cel"))]
+#[path = "without_cel.rs"]
+mod cel;
 mod chaos;
 mod connections;
 mod core;
 mod crd;
 mod decode;
 mod defaults;
+mod definition;
+mod definition_versions;
 mod deleting;
 mod discovery;
 mod events;
 mod failure;
 mod faults;
+mod field_paths;
 mod fields;
+mod go_regex;
 mod kinds;
 mod listing;
 mod managed;
 mod messages;
 mod names;
 mod openapi;
+mod openapi_schema;
 mod patching;
 mod pods;
 mod protobuf;
@@ -49,6 +60,7 @@ mod serving;
 mod shaping;
 mod store;
 mod strategic;
+mod structural;
 mod table;
 mod traffic;
 mod validation;

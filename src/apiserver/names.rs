@@ -10,9 +10,13 @@ use super::resources::Resource;
 
 const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
-const SERVICE: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const LABEL_VALUE: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+const OLD_LABEL: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
+
+/// The most that all annotations of an object may have in bytes (upstream's
+/// `TotalAnnotationSizeLimitB`). A client-side `kubectl apply` of a large definition exceeds it.
+const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
 /// What is wrong with the metadata that a client may choose.
 pub(super) fn check(resource: &Resource, object: &Value) -> Vec<Cause> {
@@ -22,11 +26,18 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Vec<Cause> {
     if name.is_empty() {
         let problem = "name or generateName is required";
         causes.push(Cause::required("metadata.name", problem));
-    } else if let Some(problem) = name_problem(resource, name) {
+    }
+    for problem in name_problems(resource, name) {
         causes.push(Cause::invalid("metadata.name", &metadata["name"], &problem));
     }
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
         check_label(key, value, &mut causes);
+    }
+    let annotations = metadata["annotations"].as_object().into_iter().flatten();
+    let size = annotations.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len));
+    if size.sum::<usize>() > ANNOTATIONS_LIMIT {
+        let limit = ANNOTATIONS_LIMIT as u64;
+        causes.push(Cause::too_long("metadata.annotations", limit));
     }
     for key in metadata["annotations"]
         .as_object()
@@ -54,32 +65,24 @@ pub(super) fn check(resource: &Resource, object: &Value) -> Vec<Cause> {
 }
 
 fn check_label(key: &str, value: &Value, causes: &mut Vec<Cause>) {
-    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
     if !is_qualified(key) {
         causes.push(bad_key("metadata.labels", key));
     }
-    let text = value.as_str().unwrap_or_default();
-    if text.len() > 63 {
-        let problem = "must be no more than 63 bytes";
-        causes.push(Cause::invalid("metadata.labels", value, problem));
-    }
-    if !matches(&PATTERN, LABEL_VALUE, text) {
-        let problem = format!(
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', \
-             '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  \
-             or 'my_value',  or '12345', regex used for validation is '{LABEL_VALUE}')"
-        );
+    for problem in label_value_problems(value.as_str().unwrap_or_default()) {
         causes.push(Cause::invalid("metadata.labels", value, &problem));
     }
 }
 
 fn bad_key(field: &str, key: &str) -> Cause {
-    let problem = format!(
+    Cause::invalid(field, &Value::from(key), &bad_name_part())
+}
+
+fn bad_name_part() -> String {
+    format!(
         "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and \
          end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex \
          used for validation is '{QUALIFIED}')"
-    );
-    Cause::invalid(field, &Value::from(key), &problem)
+    )
 }
 
 /// `name` or `prefix.example.com/name`.
@@ -96,32 +99,47 @@ fn is_qualified(key: &str) -> bool {
         && matches(&PATTERN, QUALIFIED, name)
 }
 
-fn name_problem(resource: &Resource, name: &str) -> Option<String> {
-    if resource.group == "rbac.authorization.k8s.io" {
-        return path_segment_problem(name);
+fn name_problems(resource: &Resource, name: &str) -> Vec<String> {
+    match name {
+        // Told as required already.
+        "" => Vec::new(),
+        name if resource.group == "rbac.authorization.k8s.io" => {
+            path_segment_problem(name).into_iter().collect()
+        }
+        name if resource.is("", "Service") => old_label_problems(name),
+        name if resource.is("", "Namespace") => label_problems(name),
+        name => subdomain_problems(name),
     }
-    if resource.is("", "Service") && !is_service_name(name) {
-        return Some(format!(
+}
+
+/// What is wrong with a text that is to be one part of a DNS name.
+pub(super) fn label_problems(text: &str) -> Vec<String> {
+    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
+    problems(text, 63, matches(&PATTERN, LABEL, text), || {
+        format!(
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or \
+             '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or \
+             '123-abc', regex used for validation is '{LABEL}')"
+        )
+    })
+}
+
+/// What is wrong with a text that is to be one part of a DNS name of the older kind, which starts
+/// with a letter.
+pub(super) fn old_label_problems(text: &str) -> Vec<String> {
+    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
+    problems(text, 63, matches(&PATTERN, OLD_LABEL, text), || {
+        format!(
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start \
              with an alphabetic character, and end with an alphanumeric character (e.g. \
-             'my-name',  or 'abc-123', regex used for validation is '{SERVICE}')"
-        ));
-    }
-    let short = resource.is("", "Namespace") || resource.is("", "Service");
-    let limit = if short { 63 } else { 253 };
-    if name.len() > limit {
-        return Some(format!("must be no more than {limit} bytes"));
-    }
-    if short {
-        return (!is_label(name)).then(|| {
-            format!(
-                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters \
-                 or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  \
-                 or '123-abc', regex used for validation is '{LABEL}')"
-            )
-        });
-    }
-    (!is_subdomain(name)).then(|| {
+             'my-name',  or 'abc-123', regex used for validation is '{OLD_LABEL}')"
+        )
+    })
+}
+
+/// What is wrong with a text that is to be a DNS name.
+pub(super) fn subdomain_problems(text: &str) -> Vec<String> {
+    problems(text, 253, is_subdomain(text), || {
         format!(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
              '-' or '.', and must start and end with an alphanumeric character (e.g. \
@@ -139,21 +157,34 @@ fn path_segment_problem(name: &str) -> Option<String> {
     held.map(|part| format!("may not contain '{part}'"))
 }
 
-fn is_service_name(text: &str) -> bool {
+/// What is wrong with the value of a label.
+pub(super) fn label_value_problems(text: &str) -> Vec<String> {
     static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
-    matches(&PATTERN, SERVICE, text)
+    problems(text, 63, matches(&PATTERN, LABEL_VALUE, text), || {
+        format!(
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', \
+             '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  \
+             or 'my_value',  or '12345', regex used for validation is '{LABEL_VALUE}')"
+        )
+    })
+}
+
+/// What is wrong with a text that is to be the key of a label.
+#[cfg(feature = "cel")]
+pub(super) fn key_problems(text: &str) -> Vec<String> {
+    problems(text, usize::MAX, is_qualified(text), bad_name_part)
+}
+
+fn problems(text: &str, limit: usize, fits: bool, told: impl Fn() -> String) -> Vec<String> {
+    let too_long = (text.len() > limit).then(|| format!("must be no more than {limit} bytes"));
+    let misfit = (!fits).then(told);
+    too_long.into_iter().chain(misfit).collect()
 }
 
 /// Whether a text is a DNS name.
 pub(super) fn is_subdomain(text: &str) -> bool {
     static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
     matches(&PATTERN, SUBDOMAIN, text)
-}
-
-/// Whether a text is one part of a DNS name.
-pub(super) fn is_label(text: &str) -> bool {
-    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
-    text.len() <= 63 && matches(&PATTERN, LABEL, text)
 }
 
 fn matches(pattern: &OnceLock<Option<Regex>>, written: &str, text: &str) -> bool {
@@ -182,7 +213,7 @@ mod tests {
         ] {
             let resource = resources.iter().find(|r| r.kind == kind).unwrap();
             assert_eq!(
-                name_problem(resource, name).is_none(),
+                name_problems(resource, name).is_empty(),
                 good,
                 "{kind} {name}"
             );

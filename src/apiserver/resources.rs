@@ -172,8 +172,8 @@ fn details(name: &str, group: &str, kind: &str) -> Value {
 pub(super) struct Registry {
     /// In the order of discovery.
     built_in: Vec<Arc<Resource>>,
-    /// By the name of their CustomResourceDefinition.
-    custom: BTreeMap<String, Vec<Arc<Resource>>>,
+    /// By the name of their CustomResourceDefinition, with its generation.
+    custom: BTreeMap<String, (i64, Vec<Arc<Resource>>)>,
 }
 
 impl Registry {
@@ -185,7 +185,8 @@ impl Registry {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.built_in.iter().chain(self.custom.values().flatten())
+        let custom = self.custom.values().flat_map(|(_, resources)| resources);
+        self.built_in.iter().chain(custom)
     }
 
     pub(super) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
@@ -204,8 +205,21 @@ impl Registry {
     }
 
     /// Serves what a CustomResourceDefinition describes, in place of what it described before.
-    pub(super) fn register(&mut self, definition: &str, resources: Vec<Arc<Resource>>) {
-        self.custom.insert(definition.to_owned(), resources);
+    pub(super) fn register(
+        &mut self,
+        definition: &str,
+        generation: i64,
+        resources: Vec<Arc<Resource>>,
+    ) {
+        self.custom
+            .insert(definition.to_owned(), (generation, resources));
+    }
+
+    /// Which generation of a definition is served.
+    pub(super) fn generation(&self, definition: &str) -> Option<i64> {
+        self.custom
+            .get(definition)
+            .map(|(generation, _)| *generation)
     }
 
     pub(super) fn unregister(&mut self, definition: &str) {

@@ -11,7 +11,7 @@ pub(super) fn check(resource: &Resource, object: &Value, before: Option<&Value>)
         "Deployment" | "ReplicaSet" => check_workload(object, before),
         "Job" => check_job(object, before),
         "ConfigMap" | "Secret" => check_immutable(object, before),
-        "CustomResourceDefinition" => super::crd::problems(object),
+        "CustomResourceDefinition" => super::definition::problems(object, before),
         _ => Vec::new(),
     }
 }

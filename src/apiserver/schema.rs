@@ -6,6 +6,10 @@ use std::sync::Arc;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::cel;
+use super::go_regex;
+use super::validation::identity;
+
 /// What a value may look like.
 #[derive(Debug, Clone, Default)]
 #[expect(
@@ -32,6 +36,8 @@ pub(super) struct Schema {
     pub(super) checks: Option<Box<Checks>>,
     /// CEL rules (`x-kubernetes-validations`) here or further down.
     pub(super) has_rules: bool,
+    /// Those that stand here, once they are compiled.
+    pub(super) rules: cel::Rules,
 }
 
 /// The JSON type that is wanted.
@@ -73,7 +79,7 @@ pub(super) struct Checks {
     pub(super) multiple_of: Option<f64>,
     pub(super) min_length: Option<u64>,
     pub(super) max_length: Option<u64>,
-    pub(super) pattern: Option<Regex>,
+    pub(super) pattern: Option<Pattern>,
     pub(super) format: Option<String>,
     pub(super) min_items: Option<u64>,
     pub(super) max_items: Option<u64>,
@@ -84,6 +90,13 @@ pub(super) struct Checks {
     pub(super) any_of: Vec<Schema>,
     pub(super) one_of: Vec<Schema>,
     pub(super) not: Option<Schema>,
+}
+
+/// A regular expression with its text.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) written: String,
+    pub(super) regex: Regex,
 }
 
 /// Finds the schema that a `$ref` names.
@@ -166,6 +179,30 @@ impl Schema {
             .map(Arc::as_ref)
     }
 
+    /// What is said about the form of a text, empty for nothing.
+    #[cfg(feature = "cel")]
+    pub(super) fn format(&self) -> &str {
+        let format = self.checks.as_ref().and_then(|c| c.format.as_deref());
+        format.unwrap_or_default()
+    }
+
+    /// The item of an older list that this item was: only lists that are keyed tell.
+    pub(super) fn correlated<'a>(&self, old: Option<&'a Value>, item: &Value) -> Option<&'a Value> {
+        let ListKind::Map(keys) = &self.list else {
+            return None;
+        };
+        let wanted = identity(item, keys, None);
+        if wanted
+            .as_object()
+            .is_none_or(|found| found.len() != keys.len())
+        {
+            return None;
+        }
+        old?.as_array()?
+            .iter()
+            .find(|old| identity(old, keys, None) == wanted)
+    }
+
     /// Whether this describes a map with keys of the user's choice.
     pub(super) fn is_map(&self) -> bool {
         self.additional.is_some() && self.properties.is_empty()
@@ -246,13 +283,17 @@ fn list_kind(fields: &Map<String, Value>) -> ListKind {
     }
 }
 
-fn pattern(fields: &Map<String, Value>) -> Result<Option<Regex>, String> {
+fn pattern(fields: &Map<String, Value>) -> Result<Option<Pattern>, String> {
     let Some(written) = text(fields, "pattern") else {
         return Ok(None);
     };
-    Regex::new(written)
+    let compiled = go_regex::compile(written).map(|regex| Pattern {
+        written: written.to_owned(),
+        regex,
+    });
+    compiled
         .map(Some)
-        .map_err(|_| format!("must be a valid regular expression, but isn't: {written}"))
+        .map_err(|problem| format!("must be a valid regular expression, but isn't: {problem}"))
 }
 
 fn flag(fields: &Map<String, Value>, name: &str) -> bool {

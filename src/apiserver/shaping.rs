@@ -47,6 +47,14 @@ impl Path {
         length
     }
 
+    /// Goes to an entry of a map; as [`Path::enter_field`].
+    #[cfg(feature = "cel")]
+    pub(super) fn enter_key(&mut self, key: &str) -> usize {
+        let length = self.0.len();
+        let _ = write!(self.0, "[{key}]");
+        length
+    }
+
     /// Goes back to where the path was that long.
     pub(super) fn leave(&mut self, length: usize) {
         self.0.truncate(length);

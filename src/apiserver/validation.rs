@@ -8,13 +8,29 @@ use super::shaping::Path;
 
 /// All that is wrong with `value`.
 pub(super) fn validate(schema: &Schema, value: &Value) -> Vec<Cause> {
+    validate_change(schema, value, None)
+}
+
+/// All that is wrong with `value` and was not there before: parts that did not change may stay as
+/// they are, as in Kubernetes since 1.30.
+pub(super) fn validate_change(
+    schema: &Schema,
+    value: &Value,
+    before: Option<&Value>,
+) -> Vec<Cause> {
     let mut causes = Vec::new();
-    check(schema, value, &mut Path::root(), &mut causes);
+    check(schema, value, before, &mut Path::root(), &mut causes);
     causes
 }
 
-fn check(schema: &Schema, value: &Value, path: &mut Path, causes: &mut Vec<Cause>) {
-    if value.is_null() && schema.nullable {
+fn check(
+    schema: &Schema,
+    value: &Value,
+    before: Option<&Value>,
+    path: &mut Path,
+    causes: &mut Vec<Cause>,
+) {
+    if value.is_null() && schema.nullable || before == Some(value) {
         return;
     }
     if let Some(wanted) = mismatch(schema, value) {
@@ -26,8 +42,8 @@ fn check(schema: &Schema, value: &Value, path: &mut Path, causes: &mut Vec<Cause
         check_combinations(checks, value, path, causes);
     }
     match value {
-        Value::Object(fields) => check_object(schema, fields, path, causes),
-        Value::Array(items) => check_list(schema, items, path, causes),
+        Value::Object(fields) => check_object(schema, fields, before, path, causes),
+        Value::Array(items) => check_list(schema, items, before, path, causes),
         _ => {}
     }
 }
@@ -67,6 +83,7 @@ pub(super) fn type_of(value: &Value) -> &'static str {
 fn check_object(
     schema: &Schema,
     fields: &Map<String, Value>,
+    before: Option<&Value>,
     path: &mut Path,
     causes: &mut Vec<Cause>,
 ) {
@@ -76,18 +93,24 @@ fn check_object(
         }
     }
     for (name, value) in fields {
-        if let Some(property) = schema.properties.get(name) {
-            path.field(name, |path| check(property, value, path, causes));
-        } else if let Some(entry) = &schema.additional {
-            path.field(name, |path| check(entry, value, path, causes));
+        if let Some(property) = schema.field(name) {
+            let before = before.and_then(|before| before.get(name));
+            path.field(name, |path| check(property, value, before, path, causes));
         }
     }
 }
 
-fn check_list(schema: &Schema, items: &[Value], path: &mut Path, causes: &mut Vec<Cause>) {
+fn check_list(
+    schema: &Schema,
+    items: &[Value],
+    before: Option<&Value>,
+    path: &mut Path,
+    causes: &mut Vec<Cause>,
+) {
     if let Some(item_schema) = &schema.items {
         for (index, item) in items.iter().enumerate() {
-            path.index(index, |path| check(item_schema, item, path, causes));
+            let before = schema.correlated(before, item);
+            path.index(index, |path| check(item_schema, item, before, path, causes));
         }
     }
     let mut seen: Vec<Value> = Vec::new();
@@ -137,9 +160,9 @@ fn check_value(checks: &Checks, value: &Value, path: &mut Path, causes: &mut Vec
         Value::Number(number) => check_number(checks, number.as_f64(), &mut refuse),
         Value::String(text) => {
             if let Some(pattern) = &checks.pattern
-                && !pattern.is_match(text)
+                && !pattern.regex.is_match(text)
             {
-                refuse(format!("should match '{pattern}'"));
+                refuse(format!("should match '{}'", pattern.written));
             }
             let length = text.chars().count() as u64;
             if let Some(least) = checks.min_length.filter(|least| length < *least) {
@@ -202,7 +225,7 @@ fn check_number(checks: &Checks, number: Option<f64>, refuse: &mut impl FnMut(St
 fn check_combinations(checks: &Checks, value: &Value, path: &mut Path, causes: &mut Vec<Cause>) {
     let fits = |schema: &Schema| validate(schema, value).is_empty();
     for schema in &checks.all_of {
-        check(schema, value, path, causes);
+        check(schema, value, None, path, causes);
     }
     let at = path.as_str().to_owned();
     let mut refuse = |problem: &str| {

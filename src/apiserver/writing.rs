@@ -73,15 +73,17 @@ pub(super) fn create(
         return Err(Failure::internal(message));
     }
     check_namespace(core, resource, target, &object)?;
-    let warnings = admission::shape(resource, &mut object, &sent.duplicates, options)?;
+    let mut warnings = admission::shape(resource, &mut object, &sent.duplicates, options)?;
     let mut object = as_stored(resource, object);
     identify(core, &mut object);
     admission::complete_new(resource, &mut object);
     crd::complete(core, resource, &mut object, None);
+    let told = warnings.len();
     for attempt in 1.. {
         let generated = generate_name(core, &mut object);
-        admission::check(resource, &object, None)?;
-        crd::check(core, resource, &object)?;
+        warnings.truncate(told);
+        warnings.extend(admission::check(resource, &object, None)?);
+        warnings.extend(crd::warnings(resource, &object));
         let mut made = object.clone();
         defaults::fill_from_identity(resource, &mut made);
         managed::record(core, resource, None, &mut made, how);
@@ -356,7 +358,7 @@ fn changed(
     admission::check_kind(resource, &mut object)?;
     check_place(resource, target, &mut object)?;
     check_preconditions(resource, &before.value, &object)?;
-    let warnings = admission::shape(resource, &mut object, &sent.duplicates, options)?;
+    let mut warnings = admission::shape(resource, &mut object, &sent.duplicates, options)?;
     let mut object = as_stored(resource, object);
     take_part(resource, part, &before.value, &mut object);
     keep_identity(&before.value, &mut object);
@@ -369,8 +371,8 @@ fn changed(
         let generation = before.value["metadata"]["generation"].as_i64().unwrap_or(0);
         object["metadata"]["generation"] = json!(generation + 1);
     }
-    admission::check(resource, &object, Some(&before.value))?;
-    crd::check(core, resource, &object)?;
+    warnings.extend(admission::check(resource, &object, Some(&before.value))?);
+    warnings.extend(crd::warnings(resource, &object));
     managed::record(core, resource, Some(&before.value), &mut object, how);
     Ok((object, warnings))
 }
