@@ -49,6 +49,7 @@ impl Program {
     }
 }
 
+/// Waits until something is to be seen.
 pub(crate) async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let wait = async {
         loop {
