@@ -283,7 +283,7 @@ async fn a_slow_source_delays_no_other_metric_and_a_hanging_one_no_other_run() {
 async fn what_cannot_be_carried_out_says_all_that_is_wrong_and_stops_no_other_run() {
     let world = World::new(|_| ok(1.0)).await;
     let _running = world.start();
-    let two = a_metric(json!({ "provider": { "job": { "spec": { "template": {} } } } }));
+    let two = a_metric(json!({ "provider": { "plugin": { "owner/name": {} } } }));
     let bad = json!([
         a_metric(json!({ "name": "a", "successCondition": "result >=" })),
         a_metric(json!({ "name": "b", "count": "abc" })),
