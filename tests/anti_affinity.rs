@@ -1,11 +1,13 @@
 //! Stories of anti-affinity: a new version keeps off the nodes of the stable one.
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::PodAffinityTerm;
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::{Node, PodAffinityTerm};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use verdict::api::{Rollout, RolloutPhase, RolloutStatus};
 use verdict::rollout::labels;
+use verdict::simulation::node;
 
 use crate::world::release::a_rollout;
 use crate::world::{Running, World, seconds};
@@ -13,6 +15,12 @@ use crate::world::{Running, World, seconds};
 async fn running() -> (World, Running) {
     let world = World::without_sources().await;
     let running = world.start_rollouts();
+    // Enough of them that two versions need not share any.
+    let nodes = Api::<Node>::all(world.client.clone());
+    for index in 0..30 {
+        let node = node(&format!("spare-{index}"), &[]);
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+    }
     let canary = json!({
         "antiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {} },
         "canaryMetadata": { "labels": { "role": "canary" } },
