@@ -1,11 +1,12 @@
-//! `verdict cluster` as a process: chaos, limits, its end.
+//! `verdict cluster` as a process: chaos, limits, its end, and what it keeps.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use futures::future::join_all;
 use kube::config::Kubeconfig;
 use reqwest::{Client, Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -42,6 +43,8 @@ struct Cluster {
 impl Cluster {
     async fn start(folder: &Folder, arguments: &[&str]) -> Self {
         let kubeconfig = folder.at("kubeconfig");
+        // One that was killed leaves it behind.
+        let _ = std::fs::remove_file(&kubeconfig);
         let mut all = vec!["cluster", "--kubeconfig", text(&kubeconfig)];
         all.extend(arguments);
         let program = Program::start(&all);
@@ -101,7 +104,6 @@ async fn chaos_is_the_same_for_the_same_seed_and_leaves_kubectl_alone() {
     let calm = answers(&cluster, "kubectl").await;
     assert!(calm.iter().all(|told| told == "404"), "{calm:?}");
     drop(cluster);
-    std::fs::remove_file(folder.at("kubeconfig")).unwrap();
     let again = Cluster::start(&folder, &["--chaos", "1"]).await;
     assert_eq!(answers(&again, "mine").await, first);
 }
@@ -149,4 +151,135 @@ async fn a_cluster_ends_although_clients_are_connected() {
     let watch = http.get(watch).send().await.unwrap();
     assert_eq!(cluster.program.terminate().await.code(), Some(0));
     assert!(watch.bytes().await.is_ok(), "a watch ends in good order");
+}
+
+/// Sends one JSON request; answers status and body.
+async fn ask(cluster: &Cluster, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    let request = http().request(method, format!("{}{path}", cluster.url));
+    let response = request.body(body.to_string()).send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap())
+}
+
+async fn get(cluster: &Cluster, path: &str) -> Value {
+    let (status, object) = ask(cluster, Method::GET, path, &Value::Null).await;
+    assert_eq!(status, 200, "{path}: {object}");
+    object
+}
+
+async fn create(cluster: &Cluster, path: &str, object: &Value) -> Value {
+    let (status, made) = ask(cluster, Method::POST, path, object).await;
+    assert_eq!(status, 201, "{made}");
+    made
+}
+
+fn version(object: &Value) -> u64 {
+    let version = object["metadata"]["resourceVersion"].as_str().unwrap();
+    version.parse().unwrap()
+}
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const RUNS: &str = "/apis/argoproj.io/v1alpha1/namespaces/default/analysisruns";
+
+fn a_config_map(name: &str, size: usize) -> Value {
+    json!({"metadata": {"name": name}, "data": {"k": "x".repeat(size)}})
+}
+
+/// What a watch from a version tells first, as the code of the failure that it is.
+async fn failure_of_watch(cluster: &Cluster, from: u64) -> Value {
+    let path = format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=1&resourceVersion={from}");
+    let told = http().get(format!("{}{path}", cluster.url)).send().await;
+    let told = told.unwrap().text().await.unwrap();
+    let event: Value = serde_json::from_str(&told).unwrap_or_default();
+    event["object"]["code"].clone()
+}
+
+#[tokio::test]
+async fn a_kept_cluster_goes_on_where_it_ended() {
+    let folder = Folder::new("kept");
+    let file = folder.at("state");
+    let arguments = ["--data", text(&file)];
+    let mut cluster = Cluster::start(&folder, &arguments).await;
+    let first = create(&cluster, CONFIG_MAPS, &a_config_map("first", 1)).await;
+    let run = create(
+        &cluster,
+        RUNS,
+        &json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun",
+            "metadata": {"name": "run"}, "spec": {"metrics": []},
+        }),
+    )
+    .await;
+    assert_eq!(cluster.program.terminate().await.code(), Some(0));
+    let token = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    let old_token = token(&cluster.url);
+
+    let cluster = Cluster::start(&folder, &arguments).await;
+    assert_eq!(token(&cluster.url), old_token);
+    assert_eq!(get(&cluster, &format!("{CONFIG_MAPS}/first")).await, first);
+    assert_eq!(get(&cluster, &format!("{RUNS}/run")).await, run);
+    let list = get(&cluster, CONFIG_MAPS).await;
+    let next = create(&cluster, CONFIG_MAPS, &a_config_map("next", 1)).await;
+    assert_eq!(version(&next), version(&list) + 1);
+    assert_ne!(next["metadata"]["uid"], first["metadata"]["uid"]);
+    assert_eq!(
+        failure_of_watch(&cluster, version(&list)).await,
+        Value::Null
+    );
+    assert_eq!(failure_of_watch(&cluster, version(&first)).await, 410);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_killed_while_it_saves_keeps_what_was_saved() {
+    let folder = Folder::new("killed");
+    let (file, new) = (folder.at("state"), folder.at("state.new"));
+    let mut seen = 0;
+    for round in 0..3 {
+        let mut cluster = Cluster::start(&folder, &["--data", text(&file)]).await;
+        for earlier in 0..round {
+            let path = format!("{CONFIG_MAPS}/round-{earlier}");
+            get(&cluster, &path).await;
+        }
+        let name = format!("round-{round}");
+        let made = create(&cluster, CONFIG_MAPS, &a_config_map(&name, 500_000)).await;
+        assert!(version(&made) > seen, "a version was given twice");
+        let is_saved = || std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&name));
+        until(|| is_saved().then_some(())).await;
+        // Something more to save, which may be lost.
+        let lost = create(&cluster, CONFIG_MAPS, &a_config_map("lost", 500_000)).await;
+        seen = version(&lost);
+        while !new.exists() {
+            tokio::task::yield_now().await;
+        }
+        cluster.program.0.kill().unwrap();
+        cluster.program.0.wait().unwrap();
+        let cluster = Cluster::start(&folder, &["--data", text(&file)]).await;
+        let path = format!("{CONFIG_MAPS}/lost");
+        let (status, _) = ask(&cluster, Method::DELETE, &path, &Value::Null).await;
+        assert!(matches!(status, 200 | 404), "{status}");
+        get(&cluster, &format!("{CONFIG_MAPS}/{name}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_in_use_or_of_another_program_is_refused() {
+    let folder = Folder::new("refused");
+    let file = folder.at("state");
+    let other = folder.at("other");
+    std::fs::write(&other, "something else").unwrap();
+    let _cluster = Cluster::start(&folder, &["--data", text(&file)]).await;
+    for (path, told) in [
+        (&file, "is in use"),
+        (&other, "is not the state of a cluster"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_verdict"))
+            .args(["cluster", "--data", text(path)])
+            .args(["--kubeconfig", text(&folder.at("second"))])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(told), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "something else");
 }

@@ -28,10 +28,10 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, store: Store) -> Self {
         Self {
             clock,
-            store: Store::new(),
+            store,
             traffic: Traffic::default(),
             registry: RwLock::new(Arc::new(Registry::new(built_in::resources()))),
             watches: RwLock::new(CancellationToken::new()),

@@ -71,15 +71,33 @@ pub(super) fn warnings(resource: &Resource, object: &Value) -> Vec<String> {
 
 /// Serves what a definition that was stored describes.
 pub(super) fn stored(core: &Core, resource: &Resource, object: &Value) {
-    if is_definition(resource) && accepted_names::is_established(object) {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
-        if core.registry().generation(name) == Some(generation) {
-            return;
-        }
-        let resources = described(object);
-        core.change_registry(|registry| registry.register(name, generation, resources));
+    if is_definition(resource) {
+        register(core, object);
     }
+}
+
+/// Serves what all definitions of a server that was restored describe.
+pub(super) fn restored(core: &Core) {
+    let registry = core.registry();
+    let definitions = registry.all().find(|resource| is_definition(resource));
+    let collection = definitions.map(|resource| resource.collection.clone());
+    let listed = collection.map(|collection| core.store.list(&collection, None));
+    for object in listed.iter().flat_map(|listed| &listed.objects) {
+        register(core, &object.value);
+    }
+}
+
+fn register(core: &Core, definition: &Value) {
+    if !accepted_names::is_established(definition) {
+        return;
+    }
+    let name = definition["metadata"]["name"].as_str().unwrap_or_default();
+    let generation = definition["metadata"]["generation"].as_i64().unwrap_or(0);
+    if core.registry().generation(name) == Some(generation) {
+        return;
+    }
+    let resources = described(definition);
+    core.change_registry(|registry| registry.register(name, generation, resources));
 }
 
 /// Follows the removal of an object: a definition is served no more; the last object of a

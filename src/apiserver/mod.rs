@@ -58,6 +58,7 @@ mod selectors;
 mod services;
 mod serving;
 mod shaping;
+mod snapshot;
 mod store;
 mod strategic;
 mod structural;
@@ -74,17 +75,20 @@ use axum::Router;
 use axum::http::{HeaderValue, Request, header};
 use kube::Client;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::clock::Clock;
 
 pub use chaos::{Chaos, Rates, TooMuch};
 pub use connections::serve;
+pub use snapshot::{Snapshot, Unreadable};
 pub use traffic::{Access, Fault, RequestSummary};
 
 use self::core::Core;
 use self::managed::Write;
 use self::request::{FieldValidation, Target, WriteOptions};
+use self::store::Store;
 use self::writing::{Part, Sent};
 
 /// Why an object was not stored, in the server's words.
@@ -105,8 +109,21 @@ impl Server {
     /// A server with nothing but the namespaces that every cluster has.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
+        Self::of(Core::new(clock, Store::new()))
+    }
+
+    /// A server as another one was. What led there is forgotten: watches from earlier versions are
+    /// answered 410.
+    #[must_use]
+    pub fn restored(clock: Clock, snapshot: &Snapshot) -> Self {
+        let core = Core::new(clock, Store::restored(snapshot));
+        crd::restored(&core);
+        Self::of(core)
+    }
+
+    fn of(core: Core) -> Self {
         let server = Self {
-            core: Arc::new(Core::new(clock)),
+            core: Arc::new(core),
         };
         for name in NAMESPACES {
             server.add_namespace(name);
@@ -114,23 +131,26 @@ impl Server {
         server
     }
 
+    /// Makes a namespace unless it is there.
     fn add_namespace(&self, name: &str) {
-        let metadata = json!({
-            "name": name,
-            "uid": self.core.next_uid(),
-            "creationTimestamp": self.core.now(),
-            "labels": {"kubernetes.io/metadata.name": name},
-        });
+        let collection: Arc<str> = "namespaces".into();
+        let key = (String::new(), name.to_owned());
+        if self.core.store.get(&collection, &key).is_some() {
+            return;
+        }
         let namespace: Value = json!({
             "apiVersion": "v1",
             "kind": "Namespace",
-            "metadata": metadata,
+            "metadata": {
+                "name": name,
+                "uid": self.core.next_uid(),
+                "creationTimestamp": self.core.now(),
+                "labels": {"kubernetes.io/metadata.name": name},
+            },
             "spec": {"finalizers": ["kubernetes"]},
             "status": {"phase": "Active"},
         });
-        let collection = "namespaces".into();
-        let key = (String::new(), name.to_owned());
-        // Cannot exist already: the store is new.
+        // Nobody else has the server yet.
         let _ = self.core.store.create(&collection, key, namespace);
     }
 
@@ -239,5 +259,17 @@ impl Server {
     #[must_use]
     pub fn resource_version(&self) -> u64 {
         self.core.store.revision()
+    }
+
+    /// The version of the latest change, whenever there is one.
+    #[must_use]
+    pub fn resource_versions(&self) -> watch::Receiver<u64> {
+        self.core.store.versions()
+    }
+
+    /// All that the server holds now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.core.store.snapshot()
     }
 }

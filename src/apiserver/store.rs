@@ -11,6 +11,8 @@ use axum::body::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::snapshot::{Counters, Snapshot};
+
 /// The version of a fresh store: that which the recorded server had when its watch cache filled.
 /// What came before is gone, so that old versions are answered 410 as on a cluster in use.
 pub(super) const FIRST_REVISION: u64 = 704;
@@ -62,18 +64,17 @@ struct Collection {
     latest: watch::Sender<u64>,
 }
 
-impl Default for Collection {
-    fn default() -> Self {
+impl Collection {
+    /// One whose changes up to a version are gone.
+    fn new(forgotten: u64) -> Self {
         Self {
             objects: BTreeMap::new(),
             history: VecDeque::new(),
-            forgotten: FIRST_REVISION,
-            latest: watch::Sender::new(FIRST_REVISION),
+            forgotten,
+            latest: watch::Sender::new(forgotten),
         }
     }
-}
 
-impl Collection {
     fn record(&mut self, change: Change) {
         let revision = change.revision;
         self.history.push_back(change);
@@ -88,9 +89,11 @@ impl Collection {
 
 #[derive(Debug)]
 struct State {
-    revision: u64,
-    identities: u64,
+    counters: Counters,
+    /// Changes up to this version are gone in collections that had none since.
+    forgotten: u64,
     collections: HashMap<Arc<str>, Collection>,
+    latest: watch::Sender<u64>,
 }
 
 /// All objects of a cluster.
@@ -125,13 +128,52 @@ pub(super) enum Unavailable {
 
 impl Store {
     pub(super) fn new() -> Self {
-        Self {
-            state: Mutex::new(State {
-                revision: FIRST_REVISION,
+        Self::restored(&Snapshot {
+            counters: Counters {
+                resource_version: FIRST_REVISION,
                 identities: 0,
-                collections: HashMap::new(),
-            }),
+            },
+            objects: Vec::new(),
+        })
+    }
+
+    /// As it was, without the changes that led there.
+    pub(super) fn restored(snapshot: &Snapshot) -> Self {
+        let revision = snapshot.counters.resource_version;
+        let mut state = State {
+            counters: snapshot.counters,
+            forgotten: revision,
+            collections: HashMap::new(),
+            latest: watch::Sender::new(revision),
+        };
+        for (collection, object) in &snapshot.objects {
+            let objects = &mut state.collection(collection).objects;
+            objects.insert(key_of(&object.value), object.clone());
         }
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+
+    /// All that there is now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.with(|state| {
+            let mut collections: Vec<_> = state.collections.iter().collect();
+            collections.sort_by_key(|(name, _)| *name);
+            let objects = collections.into_iter().flat_map(|(name, collection)| {
+                let objects = collection.objects.values();
+                objects.map(|object| (name.clone(), object.clone()))
+            });
+            Snapshot {
+                counters: state.counters,
+                objects: objects.collect(),
+            }
+        })
+    }
+
+    /// Tells the version of the latest change, in whatever collection.
+    pub(super) fn versions(&self) -> watch::Receiver<u64> {
+        self.with(|state| state.latest.subscribe())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -141,14 +183,14 @@ impl Store {
 
     /// The version of the latest change.
     pub(super) fn revision(&self) -> u64 {
-        self.with(|state| state.revision)
+        self.with(|state| state.counters.resource_version)
     }
 
     /// A number that was not given before, for uids and generated names.
     pub(super) fn next_identity(&self) -> u64 {
         self.with(|state| {
-            state.identities += 1;
-            state.identities
+            state.counters.identities += 1;
+            state.counters.identities
         })
     }
 
@@ -172,13 +214,16 @@ impl Store {
                 return Err(Refused::Exists);
             }
             let object = state.seal(value);
-            let collection = state.collections.entry(collection.clone()).or_default();
-            collection.objects.insert(key, object.clone());
-            collection.record(Change {
+            state
+                .collection(collection)
+                .objects
+                .insert(key, object.clone());
+            let change = Change {
                 revision: object.revision,
                 before: None,
                 after: Some(object.clone()),
-            });
+            };
+            state.record(collection, change);
             Ok(object)
         })
     }
@@ -194,13 +239,14 @@ impl Store {
         self.with(|state| {
             state.expect(collection, key, before)?;
             let object = state.seal(value);
-            let collection = state.collections.entry(collection.clone()).or_default();
-            collection.objects.insert(key.clone(), object.clone());
-            collection.record(Change {
+            let objects = &mut state.collection(collection).objects;
+            objects.insert(key.clone(), object.clone());
+            let change = Change {
                 revision: object.revision,
                 before: Some(before.clone()),
                 after: Some(object.clone()),
-            });
+            };
+            state.record(collection, change);
             Ok(object)
         })
     }
@@ -214,15 +260,14 @@ impl Store {
     ) -> Result<(), Refused> {
         self.with(|state| {
             state.expect(collection, key, before)?;
-            state.revision += 1;
-            let revision = state.revision;
-            let collection = state.collections.entry(collection.clone()).or_default();
-            collection.objects.remove(key);
-            collection.record(Change {
+            let revision = state.next_revision();
+            state.collection(collection).objects.remove(key);
+            let change = Change {
                 revision,
                 before: Some(before.clone()),
                 after: None,
-            });
+            };
+            state.record(collection, change);
             Ok(())
         })
     }
@@ -230,7 +275,7 @@ impl Store {
     /// All objects of a collection, or of one namespace on it.
     pub(super) fn list(&self, collection: &str, namespace: Option<&str>) -> Listed {
         self.with(|state| Listed {
-            revision: state.revision,
+            revision: state.counters.resource_version,
             objects: state
                 .collections
                 .get(collection)
@@ -247,18 +292,14 @@ impl Store {
         revision: u64,
     ) -> Result<Listed, Unavailable> {
         self.with(|state| {
-            if revision > state.revision {
-                let current = state.revision;
+            let current = state.counters.resource_version;
+            if revision > current {
                 return Err(Unavailable::Future { current });
             }
-            let Some(collection) = state.collections.get(collection) else {
+            let Some(collection) = state.since(collection, revision)? else {
                 let objects = Vec::new();
                 return Ok(Listed { revision, objects });
             };
-            if revision < collection.forgotten {
-                let forgotten = collection.forgotten;
-                return Err(Unavailable::Gone { forgotten });
-            }
             let mut objects = collection.objects.clone();
             for change in collection
                 .history
@@ -282,37 +323,33 @@ impl Store {
         after: u64,
     ) -> Result<(u64, Vec<Change>), Unavailable> {
         self.with(|state| {
-            let Some(collection) = state.collections.get(collection) else {
-                return Ok((state.revision, Vec::new()));
+            let current = state.counters.resource_version;
+            let Some(collection) = state.since(collection, after)? else {
+                return Ok((current, Vec::new()));
             };
-            if after < collection.forgotten {
-                let forgotten = collection.forgotten;
-                return Err(Unavailable::Gone { forgotten });
-            }
             let start = collection
                 .history
                 .partition_point(|change| change.revision <= after);
             let changes = collection.history.range(start..).cloned().collect();
-            Ok((state.revision, changes))
+            Ok((current, changes))
         })
     }
 
     /// Tells of every change on a collection.
     pub(super) fn subscribe(&self, collection: &Arc<str>) -> watch::Receiver<u64> {
-        self.with(|state| {
-            let collection = state.collections.entry(collection.clone()).or_default();
-            collection.latest.subscribe()
-        })
+        self.with(|state| state.collection(collection).latest.subscribe())
     }
 
     /// Forgets all changes: watches and lists of earlier versions are answered 410.
     pub(super) fn forget_history(&self) {
         self.with(|state| {
+            let revision = state.counters.resource_version;
+            state.forgotten = revision;
             for collection in state.collections.values_mut() {
                 collection.history.clear();
-                collection.forgotten = state.revision;
+                collection.forgotten = revision;
                 // Watches that had not read all of it wake up to see that it is gone.
-                collection.latest.send_replace(state.revision);
+                collection.latest.send_replace(revision);
             }
         });
     }
@@ -329,11 +366,37 @@ impl Store {
 }
 
 impl State {
+    fn next_revision(&mut self) -> u64 {
+        self.counters.resource_version += 1;
+        self.counters.resource_version
+    }
+
     /// Gives the next version to a value.
     fn seal(&mut self, mut value: Value) -> Arc<Object> {
-        self.revision += 1;
-        value["metadata"]["resourceVersion"] = Value::String(self.revision.to_string());
-        Arc::new(Object::new(value, self.revision))
+        let revision = self.next_revision();
+        value["metadata"]["resourceVersion"] = Value::String(revision.to_string());
+        Arc::new(Object::new(value, revision))
+    }
+
+    fn collection(&mut self, name: &Arc<str>) -> &mut Collection {
+        let forgotten = self.forgotten;
+        let collection = self.collections.entry(name.clone());
+        collection.or_insert_with(|| Collection::new(forgotten))
+    }
+
+    fn record(&mut self, collection: &Arc<str>, change: Change) {
+        self.latest.send_replace(change.revision);
+        self.collection(collection).record(change);
+    }
+
+    /// A collection of which all changes after a version are kept; `None` if it never had any.
+    fn since(&self, collection: &str, revision: u64) -> Result<Option<&Collection>, Unavailable> {
+        let collection = self.collections.get(collection);
+        let forgotten = collection.map_or(self.forgotten, |found| found.forgotten);
+        if revision < forgotten {
+            return Err(Unavailable::Gone { forgotten });
+        }
+        Ok(collection)
     }
 
     fn expect(&self, collection: &str, key: &Key, before: &Arc<Object>) -> Result<(), Refused> {
@@ -412,6 +475,25 @@ mod tests {
         assert_eq!(past.objects[0].value["data"], 1);
         assert_eq!(names(&store.list(&collection, Some("n"))), ["b", "c"]);
         assert_eq!(names(&store.list(&collection, Some("m"))), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_before_a_snapshot_is_forgotten_in_collections_that_are_empty_too() {
+        let store = Store::new();
+        let collection: Arc<str> = "things".into();
+        let key = ("n".to_owned(), "a".to_owned());
+        let made = store.create(&collection, key.clone(), object("a", 1));
+        let before = store.revision();
+        store.remove(&collection, &key, &made.unwrap()).unwrap();
+        let restored = Store::restored(&store.snapshot());
+        let now = restored.revision();
+        assert_eq!(now, store.revision());
+        let gone = Unavailable::Gone { forgotten: now };
+        assert_eq!(restored.changes("things", before).unwrap_err(), gone);
+        assert_eq!(restored.list_at("things", None, before).unwrap_err(), gone);
+        assert!(restored.changes("things", now).is_ok());
+        restored.subscribe(&collection);
+        assert_eq!(restored.changes("things", before).unwrap_err(), gone);
     }
 
     #[test]

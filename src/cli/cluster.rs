@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::data_file::{self, Cluster, DataFile, Keeper};
 use super::leader::DEFAULT_NAMESPACE;
-use super::serving::{self, Serving, ServingArgs};
+use super::serving::{self, Serving, ServingArgs, Token};
 use super::{Exit, Output};
 use crate::api::crds;
 use crate::apiserver::{Chaos, Rates, Refusal, Server, TooMuch};
@@ -43,6 +44,11 @@ pub(super) struct ClusterArgs {
     /// or told that their version is forgotten (410). The same seed makes the same faults
     #[arg(long, value_name = "SEED")]
     chaos: Option<u64>,
+    /// Keep the cluster in this file, for the next start: all objects, their versions, the token of
+    /// the kubeconfig. Changes are saved within about a second, and at the end. Our kinds stay as
+    /// they are in it: `verdict crds | kubectl apply -f -` brings them up to date
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
 }
 
 #[derive(Debug, Error)]
@@ -51,6 +57,8 @@ enum Error {
     Start(io::Error),
     #[error(transparent)]
     Serving(#[from] serving::Error),
+    #[error(transparent)]
+    Data(#[from] data_file::Error),
     #[error("cannot write a CustomResourceDefinition: {0}")]
     Definition(serde_json::Error),
     #[error("cannot prepare the cluster: {0}")]
@@ -74,18 +82,17 @@ async fn serve(args: &ClusterArgs, output: &mut Output) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Start)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Start)?;
     let clock = Clock::system();
-    let server = Server::new(clock.clone());
-    for definition in crds::all() {
-        let definition = serde_json::to_value(definition).map_err(Error::Definition)?;
-        server.create(definition).map_err(Error::Refused)?;
-    }
-    // Where a controller outside of a pod has its Lease.
-    let namespace = json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": DEFAULT_NAMESPACE },
-    });
-    server.create(namespace).map_err(Error::Refused)?;
+    let (file, kept) = match &args.data {
+        Some(path) => DataFile::open(path).map(|(file, kept)| (Some(file), kept))?,
+        None => (None, None),
+    };
+    let (server, token) = match kept {
+        Some(kept) => (Server::restored(clock.clone(), &kept.snapshot), kept.token),
+        None => (prepared(&clock)?, Token::random()?),
+    };
+    let keeper = Keeper::new(file, server.clone(), token.clone())?;
     let chaos = args.chaos.map(|seed| unleash(seed, &server)).transpose()?;
-    let serving = Serving::start(&server, &args.serving).await?;
+    let serving = Serving::start(&server, &args.serving, token).await?;
     let stop = CancellationToken::new();
     let mut rest = tokio::spawn(simulation::run(
         server.client_as(SIMULATION),
@@ -93,14 +100,12 @@ async fn serve(args: &ClusterArgs, output: &mut Output) -> Result<(), Error> {
         simulation::Options::default(),
         stop.clone(),
     ));
-    greet(&args.serving.kubeconfig, serving.port, output);
-    if let Some(seed) = args.chaos {
-        output.talk(warning(seed));
-    }
+    greet(args, serving.port, output);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         _ = &mut rest => {}
+        () = keeper.keep(output) => {}
     }
     output.talk("stopping");
     if let Some(chaos) = chaos {
@@ -111,7 +116,21 @@ async fn serve(args: &ClusterArgs, output: &mut Output) -> Result<(), Error> {
     if !rest.is_finished() {
         let _ = tokio::time::timeout(FAREWELL, rest).await;
     }
-    Ok(())
+    Ok(keeper.save(Cluster::Ended)?)
+}
+
+/// A new cluster with our kinds, and the namespace where a controller outside of a pod has its Lease.
+fn prepared(clock: &Clock) -> Result<Server, Error> {
+    let server = Server::new(clock.clone());
+    for definition in crds::all() {
+        let definition = serde_json::to_value(definition).map_err(Error::Definition)?;
+        server.create(definition).map_err(Error::Refused)?;
+    }
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": DEFAULT_NAMESPACE },
+    });
+    server.create(namespace).map_err(Error::Refused)?;
+    Ok(server)
 }
 
 /// Makes faults for all programs but those that people look with and the rest of the cluster itself.
@@ -162,12 +181,21 @@ fn tally(done: &BTreeMap<&'static str, u64>) -> String {
     }
 }
 
-fn greet(kubeconfig: &Path, port: u16, output: &mut Output) {
-    let path = kubeconfig.display();
+fn greet(args: &ClusterArgs, port: u16, output: &mut Output) {
+    let path = args.serving.kubeconfig.display();
     output.talk(format_args!(
         "A cluster listens on 127.0.0.1:{port}. In another terminal:"
     ));
     output.data(format_args!("export KUBECONFIG={path}"));
     output.talk("kubectl get namespaces");
-    output.talk("Ctrl-C ends it, and all that it holds is gone.");
+    if let Some(seed) = args.chaos {
+        output.talk(warning(seed));
+    }
+    match &args.data {
+        None => output.talk("Ctrl-C ends it, and all that it holds is gone."),
+        Some(file) => output.talk(format_args!(
+            "Ctrl-C ends it; `{}` keeps what it holds.",
+            file.display()
+        )),
+    }
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::serving::{self, Serving, ServingArgs};
+use super::serving::{self, Serving, ServingArgs, Token};
 use super::{Exit, Output};
 use crate::simulation::demo::{Ending, MetricSource, World, play, watch_on};
 use crate::simulation::prometheus;
@@ -123,7 +123,7 @@ async fn served(
     interrupted: &mut (impl Future<Output = ()> + Unpin),
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let serving = Serving::start(world.server(), &args.serving).await?;
+    let serving = Serving::start(world.server(), &args.serving, Token::random()?).await?;
     let kubeconfig = args.serving.kubeconfig.display();
     output.talk(format_args!(
         "In another terminal: kubectl --kubeconfig {kubeconfig} get rollouts,analysisruns,pods\n"

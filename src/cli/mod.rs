@@ -4,6 +4,7 @@ mod args;
 mod cluster;
 mod controller;
 mod crds;
+mod data_file;
 mod demo;
 mod eval;
 mod leader;

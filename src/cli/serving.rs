@@ -1,5 +1,6 @@
 //! An API server on a loopback port: behind a token, with a kubeconfig for `kubectl`.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -15,6 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -63,8 +65,12 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Listens, and writes the kubeconfig.
-    pub(super) async fn start(server: &Server, args: &ServingArgs) -> Result<Self, Error> {
+    /// Listens, and writes the kubeconfig with the token.
+    pub(super) async fn start(
+        server: &Server,
+        args: &ServingArgs,
+        token: Token,
+    ) -> Result<Self, Error> {
         let failed = |source| Error::Listen {
             port: args.port,
             source,
@@ -73,7 +79,6 @@ impl Serving {
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let token = Token::random()?;
         let url = format!("http://{address}");
         let kubeconfig = Kubeconfig::write(&args.kubeconfig, &url, &token)?;
         let stop = CancellationToken::new();
@@ -99,11 +104,37 @@ impl Serving {
 
 /// What every request has to show: in the path, since `kubectl` sends no bearer token without TLS,
 /// or as a bearer token.
-#[derive(Clone)]
-struct Token(Arc<str>);
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct Token(Arc<str>);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if text.len() < 32 || !text.bytes().all(is_fit) {
+            return Err("a token has at least 32 letters, digits, `-` and `_`");
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.0.as_ref().to_owned()
+    }
+}
 
 impl Token {
-    fn random() -> Result<Self, Error> {
+    /// One that nobody guesses.
+    pub(super) fn random() -> Result<Self, Error> {
         let mut bytes = [0; 32];
         SystemRandom::new()
             .fill(&mut bytes)
