@@ -1,12 +1,13 @@
 //! Stories of two replicas of the controllers, of which one leads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -262,6 +263,42 @@ async fn one_that_stands_by_takes_over_from_a_leader_that_died_once_its_lease_is
     story.assert_only_one_acts();
     let lease: Lease = story.world.get(LEASE).await;
     assert_eq!(lease.spec.unwrap().lease_transitions, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_while_nobody_leads_is_made_up_for() {
+    let (story, first, _second) = Story::begin().await;
+    let world = &story.world;
+    let service = json!({
+        "metadata": { "name": "web" },
+        "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
+    });
+    world.create::<Service>(service).await;
+    let strategy = json!({ "canary": { "stableService": "web" } });
+    world
+        .merge::<Rollout>("web", json!({ "spec": { "strategy": strategy } }))
+        .await;
+    let selects = |service: &Service| {
+        let spec = service.spec.as_ref();
+        spec.and_then(|spec| spec.selector.as_ref())
+            .map_or(0, BTreeMap::len)
+    };
+    world
+        .until::<Service>("web", |service| selects(service) == 2)
+        .await;
+    first.kill().await;
+    world
+        .delete::<Rollout>("web", PropagationPolicy::Background)
+        .await;
+    seconds(5).await;
+    assert_eq!(story.log.writes(REPLICAS[1]), []);
+    assert!(story.until_handed_over().await > 5);
+    world
+        .until::<Service>("web", |service| selects(service) == 1)
+        .await;
+    let writes = story.log.writes(REPLICAS[1]);
+    assert!(writes.len() > 1, "{writes:?}");
+    story.assert_only_one_acts();
 }
 
 #[tokio::test(start_paused = true)]

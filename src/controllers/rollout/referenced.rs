@@ -143,11 +143,22 @@ impl<K: Namespaced> Referenced<K> {
     }
 
     fn let_go_of_all(&self) {
-        for object in self.objects.state() {
-            if self.lock().is_nobodys(&key_of(&*object)) {
-                self.let_go_if_marked(&object);
-            }
+        for object in self.nobodys() {
+            // Nobody listens any more when the controller stops.
+            let _ = self.let_go.send(object);
         }
+    }
+
+    /// The marked objects that no Rollout names.
+    pub(super) fn nobodys(&self) -> Vec<ObjectRef<K>> {
+        let references = self.lock();
+        let objects = self.objects.state();
+        let nobodys = objects.iter().filter(|object| {
+            (self.is_marked)(object) && references.is_nobodys(&key_of(&***object))
+        });
+        nobodys
+            .map(|object| ObjectRef::from_obj(&**object))
+            .collect()
     }
 
     fn let_go_if_marked(&self, object: &K) {

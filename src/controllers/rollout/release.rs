@@ -25,9 +25,13 @@ pub(super) async fn run(
     let_go: UnboundedReceiver<ObjectRef<Service>>,
     shutdown: CancellationToken,
 ) {
+    let standing_by = Arc::clone(&context);
+    let begins = context.setup.leadership.begins();
+    let missed = begins.flat_map(move |()| stream::iter(standing_by.services.nobodys()));
     Controller::for_stream(stream::pending(), context.services.objects())
         .with_config(Config::default().concurrency(1))
         .reconcile_on(UnboundedReceiverStream::new(let_go))
+        .reconcile_on(missed)
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(reconcile, back_off, context)
         .for_each(|_| std::future::ready(()))
@@ -37,6 +41,9 @@ pub(super) async fn run(
 /// Frees a Service, if the Rollout that it says it is managed by is known to be gone or to name it
 /// no longer. What cannot be read is not gone.
 async fn reconcile(service: Arc<Service>, context: Arc<Context>) -> Result<Action, cluster::Error> {
+    if !context.setup.may_act() {
+        return Ok(Action::await_change());
+    }
     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
     let Some(manager) = rollout::managed_by(&service) else {
         return Ok(Action::await_change());
