@@ -1,13 +1,11 @@
 //! Stories of anti-affinity: a new version keeps off the nodes of the stable one.
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{Node, PodAffinityTerm};
-use kube::api::PostParams;
-use kube::{Api, ResourceExt as _};
+use k8s_openapi::api::core::v1::WeightedPodAffinityTerm;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use verdict::api::{Rollout, RolloutPhase, RolloutStatus};
 use verdict::rollout::labels;
-use verdict::simulation::node;
 
 use crate::world::release::a_rollout;
 use crate::world::{Running, World, seconds};
@@ -15,14 +13,9 @@ use crate::world::{Running, World, seconds};
 async fn running() -> (World, Running) {
     let world = World::without_sources().await;
     let running = world.start_rollouts();
-    // Enough of them that two versions need not share any.
-    let nodes = Api::<Node>::all(world.client.clone());
-    for index in 0..30 {
-        let node = node(&format!("spare-{index}"), &[]);
-        nodes.create(&PostParams::default(), &node).await.unwrap();
-    }
+    // Preferred only: the nodes are few, and the stable version is on all of them.
     let canary = json!({
-        "antiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {} },
+        "antiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": { "weight": 7 } },
         "canaryMetadata": { "labels": { "role": "canary" } },
         "steps": [{ "setWeight": 20 }, { "pause": {} }],
     });
@@ -37,9 +30,11 @@ async fn avoided(world: &World, hash: &str) -> Vec<String> {
     let template = set.spec.unwrap().template.unwrap();
     let affinity = template.spec.unwrap().affinity.unwrap_or_default();
     let terms = affinity.pod_anti_affinity.unwrap_or_default();
-    let terms = terms.required_during_scheduling_ignored_during_execution;
-    let values = |term: PodAffinityTerm| {
-        let expressions = term.label_selector.unwrap().match_expressions.unwrap();
+    let terms = terms.preferred_during_scheduling_ignored_during_execution;
+    let values = |term: WeightedPodAffinityTerm| {
+        assert_eq!(term.weight, 7);
+        let selector = term.pod_affinity_term.label_selector.unwrap();
+        let expressions = selector.match_expressions.unwrap();
         expressions.into_iter().flat_map(|one| one.values.unwrap())
     };
     terms.into_iter().flatten().flat_map(values).collect()
