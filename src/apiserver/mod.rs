@@ -4,7 +4,8 @@
 //! serving ─→ listing ─→ watching        reads
 //!    │  └──→ writing ←─ patching, applying, deleting
 //!    │          │ admission: shaping, validation, defaults, rules, crd, managed
-//!    └──→ discovery, openapi, reviews   documents
+//!    ├──→ eviction, tokens, reviews      what is posted and not stored
+//!    └──→ documents ─→ discovery, openapi
 //!               ↓
 //!             store                     objects, versions, changes
 //! ```
@@ -14,6 +15,7 @@
 
 mod admission;
 mod applying;
+mod budgets;
 mod built_in;
 mod chaos;
 mod core;
@@ -22,7 +24,9 @@ mod decode;
 mod defaults;
 mod deleting;
 mod discovery;
+mod documents;
 mod events;
+mod eviction;
 mod failure;
 mod faults;
 mod fields;
@@ -35,6 +39,7 @@ mod openapi;
 mod patching;
 mod pods;
 mod protobuf;
+mod rbac;
 mod render;
 mod request;
 mod resources;
@@ -49,7 +54,9 @@ mod shaping;
 mod store;
 mod strategic;
 mod table;
+mod tokens;
 mod traffic;
+mod users;
 mod validation;
 mod watching;
 mod writing;
@@ -88,7 +95,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with nothing but the namespaces that every cluster has.
+    /// A server with nothing but the namespaces and roles that every cluster has.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         let server = Self {
@@ -96,6 +103,10 @@ impl Server {
         };
         for name in NAMESPACES {
             server.add_namespace(name);
+        }
+        for object in rbac::defaults() {
+            // Cannot be refused: nothing of that name is there.
+            let _ = server.create(object);
         }
         server
     }
