@@ -6,6 +6,7 @@ mod analysis_templates;
 mod api;
 mod apiserver;
 mod apiserver_clients;
+mod blue_green;
 mod cluster;
 mod conditions;
 mod demo;

@@ -1,5 +1,6 @@
 //! A Rollout's spec as it is understood, or everything that is wrong with it.
 
+mod blue_green;
 mod canary;
 mod pods;
 
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::analysis::Problem;
 use crate::api::{Rollout, RolloutAnalysis, RolloutSpec};
 
+pub(super) use blue_green::{BlueGreen, Consent};
 pub(super) use canary::Canary;
 
 /// What a valid Rollout asks for.
@@ -24,6 +26,7 @@ pub(super) struct Plan<'a> {
 #[derive(Debug)]
 pub(super) enum Strategy<'a> {
     Canary(Canary<'a>),
+    BlueGreen(BlueGreen<'a>),
 }
 
 /// One step of a canary.
@@ -41,6 +44,7 @@ pub(super) enum Step<'a> {
 pub(super) const WHOLE: i32 = 100;
 
 const CANARY: &str = "spec.strategy.canary";
+const BLUE_GREEN: &str = "spec.strategy.blueGreen";
 
 impl<'a> Plan<'a> {
     /// Understands a spec, or lists all that is wrong with it.
@@ -70,6 +74,7 @@ impl<'a> Plan<'a> {
     fn steps(&self) -> &[Step<'a>] {
         match &self.strategy {
             Strategy::Canary(canary) => &canary.steps,
+            Strategy::BlueGreen(_) => &[],
         }
     }
 
@@ -91,10 +96,16 @@ impl<'a> Plan<'a> {
             Step::Analysis(analysis) => Some((Use::Step(index), *analysis)),
             Step::SetWeight(_) | Step::Pause(_) => None,
         });
-        let background = match &self.strategy {
-            Strategy::Canary(canary) => canary.background.map(|a| (Use::Background, a)),
+        let others = match &self.strategy {
+            Strategy::Canary(canary) => vec![(Use::Background, canary.background)],
+            Strategy::BlueGreen(plan) => vec![
+                (Use::PrePromotion, plan.before),
+                (Use::PostPromotion, plan.after),
+            ],
         };
-        steps.chain(background).collect()
+        let others = others.into_iter();
+        let others = others.filter_map(|(usage, analysis)| Some((usage, analysis?)));
+        steps.chain(others).collect()
     }
 }
 
@@ -104,6 +115,10 @@ pub(super) enum Use {
     Background,
     /// The step of this index.
     Step(i32),
+    /// Before the active Service is switched.
+    PrePromotion,
+    /// After that.
+    PostPromotion,
 }
 
 impl Use {
@@ -112,6 +127,8 @@ impl Use {
         match self {
             Self::Background => format!("{CANARY}.analysis.templates"),
             Self::Step(index) => format!("{CANARY}.steps[{index}].analysis.templates"),
+            Self::PrePromotion => format!("{BLUE_GREEN}.prePromotionAnalysis.templates"),
+            Self::PostPromotion => format!("{BLUE_GREEN}.postPromotionAnalysis.templates"),
         }
     }
 }
@@ -164,10 +181,9 @@ fn check_strategy<'a>(
             }
             Canary::of(canary, replicas, problems).map(Strategy::Canary)
         }
-        (None, Some(_)) => {
-            let field = "spec.strategy.blueGreen";
-            problems.push(unsupported(field, "the blue-green strategy"));
-            None
+        (None, Some(blue_green)) => {
+            let plan = BlueGreen::of(blue_green, spec, problems);
+            Some(Strategy::BlueGreen(plan))
         }
         (None, None) => {
             let why =
