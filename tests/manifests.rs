@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use serde_json::{Value, json};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase};
@@ -56,7 +56,7 @@ fn granted() -> BTreeSet<Grant> {
 }
 
 /// Two versions of a Rollout, with an analysis between them that asks a web source with a Secret and
-/// runs a Job, and a run that is deleted when its time is over.
+/// runs a Job, a Service for the stable one, and a run that is deleted when its time is over.
 async fn a_broad_story(world: &World) {
     let secret = json!({ "metadata": { "name": "stats" }, "stringData": { "token": "abc" } });
     world.create::<Secret>(secret).await;
@@ -82,11 +82,14 @@ async fn a_broad_story(world: &World) {
     let is_good = |run: &AnalysisRun| phase(run) == Some(Phase::Successful);
     world.until("alone", is_good).await;
     let labels = json!({ "app": "web" });
+    let service = json!({ "metadata": { "name": "stable" },
+        "spec": { "selector": labels, "ports": [{ "port": 80 }] } });
+    world.create::<Service>(service).await;
     let rollout = json!({ "metadata": { "name": "web" }, "spec": {
         "replicas": 2, "selector": { "matchLabels": labels }, "revisionHistoryLimit": 0,
         "template": { "metadata": { "labels": labels },
             "spec": { "containers": [{ "name": "web", "image": "web:1" }] } },
-        "strategy": { "canary": { "steps": [
+        "strategy": { "canary": { "stableService": "stable", "steps": [
             { "setWeight": 50 },
             { "analysis": { "templates": [{ "templateName": "smoke" }] } },
         ] } },

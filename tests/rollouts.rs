@@ -1,19 +1,18 @@
 //! Stories of Rollouts: from a change of the template to the version that runs in the end. Verdicts
 //! of analyses are given by the story.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 use verdict::api::{AnalysisRun, AnalysisTemplate, Rollout, RolloutPhase, RolloutStatus};
-use verdict::apiserver::{Fault, RequestSummary};
+use verdict::apiserver::Fault;
 use verdict::controllers::{INSTANCE_ID_LABEL, Scope};
 use verdict::rollout::labels;
 
 use crate::world::release::{a_rollout, pods};
+use crate::world::trouble::{BEFORE_AND_AFTER, ends_alike_whatever_fails};
 use crate::world::{PROGRAM, Running, World, seconds};
 
 /// A cluster with version 1 of a Rollout running.
@@ -248,11 +247,13 @@ async fn what_cannot_be_followed_is_said_and_nothing_is_touched() {
     let world = World::without_sources().await;
     let _running = world.start_rollouts();
     let mut rollout = a_rollout(json!({}));
-    rollout["spec"]["strategy"] = json!({ "blueGreen": { "activeService": "web" } });
+    let services = json!({ "activeService": "web", "previewService": "web" });
+    rollout["spec"]["strategy"] = json!({ "blueGreen": services });
     world.create::<Rollout>(rollout).await;
     let status = world.until_phase(RolloutPhase::Degraded).await;
-    let problem = "spec.strategy.blueGreen: Unsupported value: the blue-green strategy is not \
-        supported yet";
+    let problem = "spec.strategy.blueGreen.activeService: Invalid value: \"web\": This rollout uses \
+        the same service for the active and preview services, but two different services are \
+        required.";
     let expected = format!("InvalidSpec: The Rollout \"web\" is invalid: {problem}");
     assert_eq!(status.message, expected);
     assert_eq!(world.events("web").await, ["InvalidSpec"]);
@@ -278,138 +279,44 @@ async fn a_template_that_comes_late_is_found() {
     world.until_phase(RolloutPhase::Healthy).await;
 }
 
-/// What a story ends with: everything that must not depend on restarts and failures.
-async fn outcome(world: &World) -> Value {
-    let status = world.status().await;
-    let mut sets: Vec<Value> = (world.list::<ReplicaSet>().await.iter())
-        .map(|set| {
-            json!({
-                "name": set.name_any(),
-                "replicas": set.spec.as_ref().unwrap().replicas,
-                "revision": set.annotations()[labels::REVISION],
-            })
-        })
-        .collect();
-    sets.sort_by_key(Value::to_string);
-    let mut runs: Vec<String> = world
-        .list::<AnalysisRun>()
-        .await
-        .iter()
-        .map(AnalysisRun::name_any)
-        .collect();
-    runs.sort();
-    let conditions: Vec<String> = (status.conditions.iter())
-        .map(|one| format!("{} {:?} {}", one.condition_type, one.status, one.reason))
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    json!({
-        "phase": status.phase, "message": status.message, "step": status.current_step_index,
-        "stable": status.stable_rs, "pods": world.ready_pods().await, "sets": sets, "runs": runs,
-        "conditions": conditions,
-    })
-}
-
-fn is_write(request: &RequestSummary) -> bool {
-    request.user_agent == PROGRAM && ["create", "patch", "update", "delete"].contains(&request.verb)
-}
-
-/// What goes wrong with one write of the controller, counted from 0.
-#[derive(Debug, Clone, Copy)]
-struct Trouble {
-    at: usize,
-    fault: Fault,
-    /// Whether the controller is killed then, and started again.
-    kills: bool,
-}
-
 /// A good release with a pause and an analysis, then a bad one.
-async fn two_releases(trouble: Option<Trouble>) -> (Value, usize) {
-    let world = World::without_sources().await;
-    let writes = Arc::new(AtomicUsize::new(0));
-    let kill = Arc::new(Notify::new());
-    let (count, signal) = (Arc::clone(&writes), Arc::clone(&kill));
-    world.server.set_faults(move |request| {
-        if !is_write(request) {
-            return Fault::None;
-        }
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        let Some(trouble) = trouble.filter(|trouble| trouble.at == number) else {
-            return Fault::None;
-        };
-        if trouble.kills {
-            signal.notify_one();
-        }
-        trouble.fault
-    });
-    let mut controller = world.start_rollouts();
-    let story = async {
-        world.create::<AnalysisTemplate>(a_template()).await;
-        let steps = json!([{ "setWeight": 20 }, { "pause": { "duration": 60 } },
-            { "analysis": an_analysis() }]);
-        let mut rollout = a_rollout(json!({ "steps": steps }));
-        rollout["spec"]["replicas"] = json!(3);
-        world.create::<Rollout>(rollout).await;
-        world.until_phase(RolloutPhase::Healthy).await;
-        for (image, verdict, phase) in [
-            ("web:2", "Successful", RolloutPhase::Healthy),
-            ("web:3", "Failed", RolloutPhase::Degraded),
-        ] {
-            world.release(image).await;
-            let status = world
-                .until_status(|status| status.current_step_index == Some(2))
-                .await;
-            let revision = image.trim_start_matches("web:");
-            let name = format!("web-{}-{revision}-2", status.current_pod_hash);
-            world.judge(&name, verdict, "").await;
-            world
-                .until_status(|status| status.phase == Some(phase))
-                .await;
-        }
-        seconds(120).await;
-    };
-    let mut story = Box::pin(story);
-    loop {
-        tokio::select! {
-            () = &mut story => break,
-            () = kill.notified() => {
-                controller.kill().await;
-                seconds(5).await;
-                controller = world.start_rollouts();
-            }
-        }
+async fn two_releases(world: &World) {
+    world.create::<AnalysisTemplate>(a_template()).await;
+    let steps = json!([{ "setWeight": 20 }, { "pause": { "duration": 60 } },
+        { "analysis": an_analysis() }]);
+    let mut rollout = a_rollout(json!({ "steps": steps }));
+    rollout["spec"]["replicas"] = json!(3);
+    world.create::<Rollout>(rollout).await;
+    world.until_phase(RolloutPhase::Healthy).await;
+    for (image, verdict, phase) in [
+        ("web:2", "Successful", RolloutPhase::Healthy),
+        ("web:3", "Failed", RolloutPhase::Degraded),
+    ] {
+        world.release(image).await;
+        let status = world
+            .until_status(|status| status.current_step_index == Some(2))
+            .await;
+        let revision = image.trim_start_matches("web:");
+        let name = format!("web-{}-{revision}-2", status.current_pod_hash);
+        world.judge(&name, verdict, "").await;
+        world
+            .until_status(|status| status.phase == Some(phase))
+            .await;
     }
-    (outcome(&world).await, writes.load(Ordering::Relaxed))
+    seconds(120).await;
 }
-
-/// Tells the story with trouble at every `step`th write, each kind of trouble in turn.
-async fn ends_alike_whatever_fails(step: usize, kills: bool, faults: &[Fault]) {
-    let (expected, writes) = two_releases(None).await;
-    assert_eq!(expected["phase"], "Degraded");
-    assert!((30..200).contains(&writes), "{writes} writes");
-    for (at, fault) in (0..writes).step_by(step).zip(faults.iter().cycle()) {
-        let trouble = Trouble {
-            at,
-            fault: *fault,
-            kills,
-        };
-        assert_eq!(two_releases(Some(trouble)).await.0, expected, "{trouble:?}");
-    }
-}
-
-/// Before and after the server has carried a write out.
-const BEFORE_AND_AFTER: [Fault; 2] = [Fault::Status(503), Fault::AppliedThenSilence];
 
 #[tokio::test(start_paused = true)]
 async fn killed_at_some_writes_it_ends_alike() {
-    ends_alike_whatever_fails(7, true, &BEFORE_AND_AFTER).await;
+    let end = ends_alike_whatever_fails(two_releases, 7, true, &BEFORE_AND_AFTER).await;
+    assert_eq!(end["phase"], "Degraded");
 }
 
 #[tokio::test(start_paused = true)]
 #[ignore = "takes a minute: run with --ignored after a change of the controller"]
 async fn killed_at_any_write_it_ends_alike() {
     for fault in BEFORE_AND_AFTER {
-        ends_alike_whatever_fails(1, true, &[fault]).await;
+        ends_alike_whatever_fails(two_releases, 1, true, &[fault]).await;
     }
 }
 
@@ -420,5 +327,5 @@ async fn failing_requests_only_delay() {
         Fault::Status(500),
         Fault::AppliedThenStatus(504),
     ];
-    ends_alike_whatever_fails(8, false, &faults).await;
+    ends_alike_whatever_fails(two_releases, 8, false, &faults).await;
 }

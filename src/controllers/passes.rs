@@ -10,7 +10,7 @@ use kube::runtime::controller::Action;
 use thiserror::Error;
 
 /// The longest wait between tries of a pass that fails.
-const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
+pub(super) const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 
 /// Work on one object panicked. That is a bug, and no reason to leave all others alone.
 #[derive(Debug, Error)]

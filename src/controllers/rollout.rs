@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Rollouts ───────────────▶ Controller ──▶ pass ──▶ changes, then the status, then Events
-//! ReplicaSets, AnalysisRuns ──▶ Children ────▶ their Rollout's turn
-//! Services ───────────────────▶ Referenced ──▶ the turn of those that name them
+//! ReplicaSets, AnalysisRuns,
+//! Experiments ────────────────▶ Children ────▶ their Rollout's turn
+//! Services ───────────────────▶ Referenced ──▶ the turn of those that name them, or release
 //! ```
 //!
 //! Both are watched by tasks of their own: their caches fill while passes wait for them.
@@ -12,8 +13,10 @@ mod act;
 mod children;
 mod memory;
 mod referenced;
+mod release;
 mod series;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +41,9 @@ use super::passes::{Panicked, contained, wait_after, wake};
 use super::roll::{Identity, Roll};
 use super::{Setup, watch};
 use crate::analysis::{TemplateKey, Templates};
-use crate::api::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Rollout, RolloutPhase};
+use crate::api::{
+    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, Rollout, RolloutPhase,
+};
 use crate::cluster::{self, Cluster, Event};
 use crate::rollout::{self, Decision, Observed, Want, labels};
 use crate::telemetry::Reconciled;
@@ -85,6 +90,7 @@ struct Context {
     setup: Setup,
     replica_sets: Children<ReplicaSet>,
     analysis_runs: Children<AnalysisRun>,
+    experiments: Children<Experiment>,
     services: Referenced<Service>,
     memory: Memory,
 }
@@ -105,16 +111,21 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let stop = shutdown.child_token();
     let _ends_tasks = stop.clone().drop_guard();
     let (turn, turns) = mpsc::unbounded_channel();
+    let (let_go, released) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         replica_sets: Children::new(turn.clone(), children::any_change),
         analysis_runs: Children::new(turn.clone(), children::another_phase),
-        services: Referenced::new(turn),
+        experiments: Children::new(turn.clone(), children::any_change),
+        services: Referenced::new(turn, let_go, |service| {
+            rollout::managed_by(service).is_some()
+        }),
         memory: Memory::default(),
         setup,
     });
     let (rollouts, writer) = reflector::store::<Rollout>();
     let tasks = TaskTracker::new();
     watch_children(&context, &tasks, &stop);
+    tasks.spawn(release::run(Arc::clone(&context), released, stop.clone()));
     series::register(&context.setup.metrics, rollouts.clone());
     let scope = &context.setup.scope;
     let noting = Arc::clone(&context);
@@ -131,6 +142,9 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
         if let Ok(watcher::Event::Apply(rollout) | watcher::Event::InitApply(rollout)) = event {
             let names = rollout::named_services(&rollout.spec).map(str::to_owned);
             noting.services.refer(rollout, names.collect());
+        }
+        if matches!(event, Ok(watcher::Event::InitDone)) {
+            noting.services.all_referred();
         }
     });
     Controller::for_stream(events.reflect(writer).applied_objects(), rollouts)
@@ -171,6 +185,13 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     tasks.spawn(async move { keeper.replica_sets.keep(replica_sets, until).await });
     let (keeper, until) = (Arc::clone(context), shutdown.clone());
     tasks.spawn(async move { keeper.analysis_runs.keep(runs, until).await });
+    let experiments = watch(
+        scope.api::<Experiment>(context.cluster().client()),
+        &scope.selector(),
+        &context.setup.readiness,
+    );
+    let (keeper, until) = (Arc::clone(context), shutdown.clone());
+    tasks.spawn(async move { keeper.experiments.keep(experiments, until).await });
     let services = watch(
         scope.api::<Service>(context.cluster().client()),
         "",
@@ -195,6 +216,7 @@ fn forget(context: &Context, gone: &Identity) {
 async fn reconcile(rollout: Arc<Rollout>, context: Arc<Context>) -> Result<Action, Error> {
     context.replica_sets.ready().await;
     context.analysis_runs.ready().await;
+    context.experiments.ready().await;
     context.services.ready().await;
     let began = Instant::now();
     let passed = contained(Box::pin(pass(&rollout, &context))).await;
@@ -235,7 +257,10 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
             }
             return Err(Error::Act(cause));
         }
-        Err(act::Failure::Other(error)) => return Err(error),
+        Err(act::Failure::Other(error)) => {
+            tell_hindrance(rollout, &observed, &error, context).await?;
+            return Err(error);
+        }
     };
     let written = write(rollout, &newest, &decision, context).await?;
     tell(rollout, &decision, context).await;
@@ -250,6 +275,26 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         debug!("nothing to do");
     }
     Ok(wake(decision.wake_at, context.now()))
+}
+
+/// Says what keeps a decision from being carried out, and what holds nevertheless: an abort, a
+/// deadline that has passed.
+async fn tell_hindrance(
+    rollout: &Rollout,
+    observed: &Observed,
+    error: &Error,
+    context: &Context,
+) -> Result<(), Error> {
+    let Error::Act(cause) = error else {
+        return Ok(());
+    };
+    if error.is_outdated() {
+        return Ok(());
+    }
+    let hindered = rollout::hindered(observed, &cause.to_string());
+    write(rollout, rollout, &hindered, context).await?;
+    tell(rollout, &hindered, context).await;
+    Ok(())
 }
 
 /// Writes the status of a decision, if it differs. `newest` is the Rollout after the changes.
@@ -303,14 +348,26 @@ async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, 
             analysis_runs.push(Arc::new(run));
         }
     }
+    let mut experiments = context.experiments.of(&namespace, &uid);
+    let named = &status.canary.current_experiment;
+    if !named.is_empty() && experiments.iter().all(|it| it.name_any() != *named) {
+        // One that no cache knows may still exist.
+        let found = context
+            .cluster()
+            .get::<Experiment>(&namespace, named)
+            .await?;
+        experiments.extend(found.map(Arc::new));
+    }
     Ok(Observed {
         rollout: Arc::clone(rollout),
         replica_sets,
         analysis_runs,
+        experiments,
         services: rollout::named_services(&rollout.spec)
             .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
             .collect(),
         templates: Templates::default(),
+        plugins: BTreeMap::new(),
         now: context.now(),
     })
 }
@@ -328,6 +385,10 @@ async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, 
                 Want::Template(key) => {
                     let found = look_up(&namespace, &key, context).await?;
                     observed.templates.insert(key, found.map(Arc::new));
+                }
+                Want::Plugin(call) => {
+                    // Plugins cannot be configured yet: there is none.
+                    observed.plugins.insert(call, None);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The AnalysisRuns of a canary: which exist, what their verdicts mean, and which are kept.
+//! The AnalysisRuns of a Rollout: which exist, what their verdicts mean, and which are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,14 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::Value;
 
-use super::change::{Change, Target};
+use super::change::Change;
 use super::decide::Pass;
+use super::history::{Fate, Past};
 use super::labels;
 use super::plan::{Canary, Step, Use};
-use crate::analysis::{Problem, Wanted, endless, field, merge};
+use crate::analysis::{Merged, Problem, Wanted, endless, merge};
 use crate::api::{
     AnalysisRun, AnalysisRunSlot, AnalysisRunSpec, Argument, PauseReason, Phase, PodTemplateHash,
-    RolloutAnalysis, RolloutArgument,
+    RolloutAnalysis, RolloutArgument, RolloutStatus,
 };
 
 impl Use {
@@ -23,6 +24,8 @@ impl Use {
         match self {
             Self::Background => "Background",
             Self::Step(_) => "Step",
+            Self::PrePromotion => "PrePromotion",
+            Self::PostPromotion => "PostPromotion",
         }
     }
 
@@ -30,6 +33,8 @@ impl Use {
         match self {
             Self::Background => String::new(),
             Self::Step(index) => format!("-{index}"),
+            Self::PrePromotion => "-pre".to_owned(),
+            Self::PostPromotion => "-post".to_owned(),
         }
     }
 
@@ -38,12 +43,35 @@ impl Use {
         match self {
             Self::Background => "Background analysis",
             Self::Step(_) => "Step-based analysis",
+            Self::PrePromotion => "Blue/green pre-promotion analysis",
+            Self::PostPromotion => "Blue/green post-promotion analysis",
         }
     }
 }
 
+/// Whose outcome an update waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// That of the runs that the status names.
+    Named,
+    /// Nobody's.
+    None,
+}
+
+/// Names of the AnalysisRuns that a status counts on: one that no cache knows may still exist.
+pub fn named_runs(status: &RolloutStatus) -> impl Iterator<Item = &str> {
+    let (canary, blue_green) = (&status.canary, &status.blue_green);
+    let slots = [
+        &canary.current_step_analysis_run_status,
+        &canary.current_background_analysis_run_status,
+        &blue_green.pre_promotion_analysis_run_status,
+        &blue_green.post_promotion_analysis_run_status,
+    ];
+    slots.into_iter().flatten().map(|slot| slot.name.as_str())
+}
+
 impl Pass<'_> {
-    /// Starts, judges, stops and deletes AnalysisRuns, as this moment of the update asks.
+    /// Starts, judges, stops and deletes AnalysisRuns, as this moment of a canary asks.
     pub(super) fn analyse(&mut self, plan: &Canary<'_>) {
         let canary = &self.old.canary;
         let (background, step) = (
@@ -77,7 +105,7 @@ impl Pass<'_> {
         };
         self.next.canary.current_background_analysis_run_status = background;
         self.next.canary.current_step_analysis_run_status = step;
-        self.stop_and_forget_others();
+        self.stop_and_forget_others(Awaited::Named);
     }
 
     /// Whether the analysis of the step at hand has succeeded.
@@ -131,7 +159,7 @@ impl Pass<'_> {
     }
 
     /// Starts a run if one is needed, and acts upon the verdict of the one there is.
-    fn attend(
+    pub(super) fn attend(
         &mut self,
         usage: Use,
         analysis: &RolloutAnalysis,
@@ -145,22 +173,12 @@ impl Pass<'_> {
         let Some(run) = run else {
             return self.start(usage, analysis).or(slot);
         };
-        let status = run.status.clone().unwrap_or_default();
-        let previous = slot.and_then(|slot| slot.status);
-        let now = AnalysisRunSlot {
-            name: run.name_any(),
-            status: status.phase,
-            message: status.message.clone(),
-            ..AnalysisRunSlot::default()
-        };
-        if now.status != previous {
-            self.tell(usage, &now, previous);
-        }
-        match status.phase {
+        let now = self.look_at(usage, &run, slot.and_then(|slot| slot.status));
+        match now.status {
             Some(Phase::Failed | Phase::Error) => {
                 let mut cause = format!("{} phase error/failed", usage.title());
-                if !status.message.is_empty() {
-                    cause = format!("{cause}: {}", status.message);
+                if !now.message.is_empty() {
+                    cause = format!("{cause}: {}", now.message);
                 }
                 self.abort(cause);
             }
@@ -168,6 +186,33 @@ impl Pass<'_> {
             Some(Phase::Pending | Phase::Running | Phase::Successful) | None => {}
         }
         Some(now)
+    }
+
+    /// Notes how a run whose verdict means nothing any more stands.
+    pub(super) fn note(
+        &mut self,
+        usage: Use,
+        slot: Option<AnalysisRunSlot>,
+    ) -> Option<AnalysisRunSlot> {
+        let slot = slot?;
+        match self.run_named(&slot.name).cloned() {
+            Some(run) => Some(self.look_at(usage, &run, slot.status)),
+            None => Some(slot),
+        }
+    }
+
+    /// How a run stands; an Event tells what has changed.
+    fn look_at(
+        &mut self,
+        usage: Use,
+        run: &AnalysisRun,
+        previous: Option<Phase>,
+    ) -> AnalysisRunSlot {
+        let now = slot_of(run);
+        if now.status != previous {
+            self.tell(usage, &now, previous);
+        }
+        now
     }
 
     /// Whether a run's verdict was acted upon, and a person wants another: after an abort, or when
@@ -180,11 +225,11 @@ impl Pass<'_> {
     }
 
     fn start(&mut self, usage: Use, analysis: &RolloutAnalysis) -> Option<AnalysisRunSlot> {
-        if !self.is_looked_up(analysis) {
+        if !self.are_looked_up(&analysis.templates) {
             return None;
         }
-        let spec = match run_spec(self, usage, analysis) {
-            Ok(spec) => spec,
+        let Merged { spec, warnings } = match run_spec(self, usage, analysis) {
+            Ok(merged) => merged,
             Err(problems) => {
                 self.problems.extend(problems);
                 return None;
@@ -212,6 +257,9 @@ impl Pass<'_> {
         };
         let slot = slot_of(&run);
         self.changes.push(Change::StartAnalysis(Box::new(run)));
+        for oddity in warnings {
+            self.warn("AnalysisSpecWarning", oddity.to_string());
+        }
         Some(slot)
     }
 
@@ -273,70 +321,25 @@ impl Pass<'_> {
         }
     }
 
-    /// Runs that are no longer asked for are stopped; of those that have ended, the newest stay.
-    fn stop_and_forget_others(&mut self) {
-        let canary = &self.next.canary;
-        let current = [
-            canary.current_background_analysis_run_status.as_ref(),
-            canary.current_step_analysis_run_status.as_ref(),
-        ];
-        let current: Vec<&str> = current
-            .into_iter()
-            .flatten()
-            .map(|slot| &*slot.name)
-            .collect();
-        let mut others: Vec<&AnalysisRun> = (self.observed.analysis_runs.iter())
-            .map(Arc::as_ref)
-            .filter(|run| run.metadata.deletion_timestamp.is_none())
-            .filter(|run| !current.contains(&run.name_any().as_str()))
-            .collect();
-        others.sort_by_key(|run| {
-            std::cmp::Reverse((run.metadata.creation_timestamp.clone(), run.name_any()))
-        });
-        let limits = self.rollout.spec.analysis.as_ref();
-        let limit = |limit: Option<i32>| usize::try_from(limit.unwrap_or(5)).unwrap_or(0);
-        let mut successes = limit(limits.and_then(|limits| limits.successful_run_history_limit));
-        let mut failures = limit(limits.and_then(|limits| limits.unsuccessful_run_history_limit));
-        let keep_one = |left: &mut usize| {
-            let kept = *left > 0;
-            *left = left.saturating_sub(1);
-            kept
-        };
-        for run in others {
-            let phase = run.status.as_ref().and_then(|status| status.phase);
-            let kept = self.has_replica_set(run)
-                && match phase {
-                    Some(Phase::Successful) => keep_one(&mut successes),
-                    Some(Phase::Failed | Phase::Error | Phase::Inconclusive) => {
-                        keep_one(&mut failures)
-                    }
-                    Some(Phase::Pending | Phase::Running) | None => true,
-                };
-            if !kept {
-                self.changes.push(Change::DeleteAnalysis(target(run)));
-            } else if !phase.is_some_and(Phase::is_completed) && !run.spec.terminate {
-                self.changes.push(Change::StopAnalysis(target(run)));
+    /// Runs whose outcome is not awaited are stopped; of those that the status does not name and
+    /// that have ended, the newest stay.
+    pub(super) fn stop_and_forget_others(&mut self, awaited: Awaited) {
+        let current: Vec<&str> = named_runs(&self.next).collect();
+        let runs = self.observed.analysis_runs.iter().map(|run| Past::of(run));
+        let (named, others): (Vec<Past>, Vec<Past>) =
+            runs.partition(|run| current.contains(&run.target.name.as_str()));
+        if awaited == Awaited::None {
+            let open = named.into_iter().filter(|run| !run.is_over());
+            self.changes
+                .extend(open.map(|run| Change::StopAnalysis(run.target)));
+        }
+        for (run, fate) in self.fates_of_past(others) {
+            match fate {
+                Fate::Keep => {}
+                Fate::Stop => self.changes.push(Change::StopAnalysis(run)),
+                Fate::Delete => self.changes.push(Change::DeleteAnalysis(run)),
             }
         }
-    }
-
-    /// Whether the version that a run is about still exists.
-    fn has_replica_set(&self, run: &AnalysisRun) -> bool {
-        let hash = run.labels().get(labels::POD_TEMPLATE_HASH);
-        hash.is_some_and(|hash| {
-            self.revisions
-                .all()
-                .any(|member| member.hash == *hash && !member.leaving)
-        })
-    }
-}
-
-fn target(run: &AnalysisRun) -> Target {
-    // A merge patch of `terminate` and a delete by uid hold for any version of the object.
-    Target {
-        name: run.name_any(),
-        uid: run.metadata.uid.clone(),
-        resource_version: None,
     }
 }
 
@@ -367,9 +370,9 @@ pub(super) fn run_spec(
     pass: &Pass<'_>,
     usage: Use,
     analysis: &RolloutAnalysis,
-) -> Result<AnalysisRunSpec, Vec<Problem>> {
+) -> Result<Merged, Vec<Problem>> {
     let field = usage.field();
-    let args = arguments(pass, &field, &analysis.args)?;
+    let args = arguments(pass, field.trim_end_matches(".templates"), &analysis.args)?;
     let wanted = Wanted {
         field: &field,
         templates: &analysis.templates,
@@ -377,22 +380,23 @@ pub(super) fn run_spec(
         dry_run: &analysis.dry_run,
         measurement_retention: &analysis.measurement_retention,
     };
-    let spec = merge(&wanted, &pass.observed.templates)?.spec;
-    // A step ends with its run; the background is stopped when the update ends.
+    let merged = merge(&wanted, &pass.observed.templates)?;
+    // All but the background, which is stopped when the update ends, are waited for.
     let problems = match usage {
-        Use::Step(_) => endless(&spec, &field),
+        Use::Step(_) | Use::PrePromotion | Use::PostPromotion => endless(&merged.spec, &field),
         Use::Background => Vec::new(),
     };
     if problems.is_empty() {
-        Ok(spec)
+        Ok(merged)
     } else {
         Err(problems)
     }
 }
 
-fn arguments(
+/// The values that a Rollout gives to the arguments of an analysis, which `field` names.
+pub(super) fn arguments(
     pass: &Pass<'_>,
-    templates_field: &str,
+    field: &str,
     written: &[RolloutArgument],
 ) -> Result<Vec<Argument>, Vec<Problem>> {
     let (mut args, mut problems) = (Vec::new(), Vec::new());
@@ -412,7 +416,7 @@ fn arguments(
             (None, Some(path)) => {
                 let object = object
                     .get_or_insert_with(|| serde_json::to_value(pass.rollout).unwrap_or_default());
-                self::field(object, path)
+                crate::analysis::field(object, path)
             }
             (None, None) => Ok(argument.value.clone()),
         };
@@ -423,8 +427,7 @@ fn arguments(
                 ..Argument::default()
             }),
             Err(why) => {
-                let at = templates_field.trim_end_matches(".templates");
-                let at = format!("{at}.args[{index}].valueFrom.fieldRef.fieldPath");
+                let at = format!("{field}.args[{index}].valueFrom.fieldRef.fieldPath");
                 problems.push(Problem::new(at, format!("Invalid value: {why}")));
             }
         }

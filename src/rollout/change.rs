@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::canary::{PluginCall, Routing};
 use super::revisions::{Member, NewReplicaSet};
 use crate::analysis::TemplateKey;
-use crate::api::{AnalysisRun, RolloutStatus};
+use crate::api::{AnalysisRun, Experiment, RolloutStatus};
 
 /// One change to the cluster. Making it twice is the same as making it once.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,12 +25,20 @@ pub enum Change {
     Scale(Target, Value),
     /// Delete an old ReplicaSet.
     DeleteReplicaSet(Target),
+    /// Let a Service select a version, by this merge patch.
+    SwitchService(Target, Value),
     /// Start an AnalysisRun.
     StartAnalysis(Box<AnalysisRun>),
     /// Stop an AnalysisRun whose outcome is no longer asked for.
     StopAnalysis(Target),
     /// Delete an AnalysisRun that history need not keep.
     DeleteAnalysis(Target),
+    /// Start an Experiment.
+    StartExperiment(Box<Experiment>),
+    /// Stop an Experiment whose outcome is no longer asked for.
+    StopExperiment(Target),
+    /// Delete an Experiment that history need not keep.
+    DeleteExperiment(Target),
 }
 
 /// An object as it was observed: a change to a newer one is a conflict.
@@ -71,6 +80,8 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// Written last, so that it never claims a change which was not made.
     pub status: RolloutStatus,
+    /// How a router is to divide the traffic; none where no router does.
+    pub routing: Option<Routing>,
     /// Told after the status was written.
     pub notices: Vec<Notice>,
     /// When time alone may change this decision; `None` if only an event can.
@@ -86,6 +97,7 @@ impl Decision {
         Self {
             changes: vec![],
             status,
+            routing: None,
             notices: vec![],
             wake_at: None,
             wants: BTreeSet::new(),
@@ -98,4 +110,6 @@ impl Decision {
 pub enum Want {
     /// A template of an analysis.
     Template(TemplateKey),
+    /// What a plugin says.
+    Plugin(PluginCall),
 }

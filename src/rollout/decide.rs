@@ -8,17 +8,19 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource as _, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::canary::{PluginAnswer, PluginCall, Routing};
 use super::change::{Change, Decision, Notice, Want};
 use super::hash::steps_hash;
-use super::plan::{Plan, Strategy};
-use super::revisions::{self, Member, Revisions};
+use super::plan::{self, Plan, Strategy};
+use super::revisions::{self, Revisions};
+use super::waiting::{Reason, Waiting};
 use super::{analyses, status};
 use crate::analysis::{Problem, Templates};
 use crate::api::{
-    AnalysisRun, ConditionType, PauseCondition, PauseReason, Rollout, RolloutAnalysis,
-    RolloutStatus,
+    AnalysisRun, AnalysisTemplateRef, BlueGreenStatus, CanaryStatus, ConditionType, Experiment,
+    PauseCondition, PauseReason, Rollout, RolloutStatus,
 };
 
 /// All that a decision about one Rollout may depend on, the time included.
@@ -30,11 +32,15 @@ pub struct Observed {
     pub replica_sets: Vec<Arc<ReplicaSet>>,
     /// AnalysisRuns that it owns.
     pub analysis_runs: Vec<Arc<AnalysisRun>>,
+    /// Experiments that it owns.
+    pub experiments: Vec<Arc<Experiment>>,
     /// The Services that its spec names ([`named_services`](super::named_services)) and that are
     /// there, by name.
     pub services: BTreeMap<String, Arc<Service>>,
     /// Templates that were looked up because a decision asked for them.
     pub templates: Templates,
+    /// What plugins have said, because a decision asked; none of those that there are not.
+    pub plugins: BTreeMap<PluginCall, Option<PluginAnswer>>,
     /// The time of this pass.
     pub now: Timestamp,
 }
@@ -45,14 +51,22 @@ const INVALID_REFERENCES: SignedDuration = SignedDuration::from_secs(10);
 /// Decides the next move of a Rollout. Total: an invalid spec is a decision too.
 #[must_use]
 pub fn decide(observed: &Observed) -> Decision {
+    understand(observed, plan::not_yet(&observed.rollout.spec))
+}
+
+/// Decides, unless something is `refused` from the start.
+pub(super) fn understand(observed: &Observed, mut refused: Vec<Problem>) -> Decision {
     let rollout = &*observed.rollout;
     let old = rollout.status.clone().unwrap_or_default();
     if rollout.metadata.deletion_timestamp.is_some() {
         return Decision::only(old);
     }
     match Plan::of(rollout) {
-        Ok(plan) => Pass::new(observed, &plan, old).run(),
-        Err(problems) => invalid(observed, &old, &problems, None),
+        Ok(plan) if refused.is_empty() => Pass::new(observed, &plan, old).run(),
+        understood => {
+            refused.extend(understood.err().unwrap_or_default());
+            invalid(observed, &old, &refused, None)
+        }
     }
 }
 
@@ -67,14 +81,15 @@ pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     }
 }
 
-/// Names of the AnalysisRuns that a status counts on: one that no cache knows may still exist.
-pub fn named_runs(status: &RolloutStatus) -> impl Iterator<Item = &str> {
-    let canary = &status.canary;
-    let slots = [
-        &canary.current_step_analysis_run_status,
-        &canary.current_background_analysis_run_status,
-    ];
-    slots.into_iter().flatten().map(|slot| slot.name.as_str())
+/// What is to be written and told when a change could not be made: nothing of the decision but what
+/// holds without it, such as an abort or a deadline that has passed.
+#[must_use]
+pub fn hindered(observed: &Observed, why: &str) -> Decision {
+    let old = observed.rollout.status.clone().unwrap_or_default();
+    match Plan::of(&observed.rollout) {
+        Ok(plan) => Pass::new(observed, &plan, old).hindered(why),
+        Err(_) => Decision::only(old),
+    }
 }
 
 /// Nothing moves until the spec is valid.
@@ -112,6 +127,9 @@ pub(super) struct Pass<'a> {
     pub(super) wake_at: Option<Timestamp>,
     /// Why the update is aborted in this pass.
     pub(super) abort_cause: Option<String>,
+    /// What keeps a Rollout from where it should be, where nothing else tells.
+    pub(super) waits_for: Option<Waiting>,
+    pub(super) routing: Option<Routing>,
     /// What this pass has found on its way.
     pub(super) turn: Turn,
 }
@@ -146,38 +164,39 @@ impl<'a> Pass<'a> {
             problems: vec![],
             wake_at: None,
             abort_cause: None,
+            waits_for: None,
+            routing: None,
             turn: Turn::Ordinary,
         }
     }
 
     fn run(mut self) -> Decision {
         let plan = self.plan;
-        let steps = self
-            .rollout
-            .spec
-            .strategy
-            .canary
-            .as_ref()
-            .map(|canary| &canary.steps);
-        let step_hash = steps_hash(&serde_json::to_value(steps).unwrap_or_default());
+        let canary = self.rollout.spec.strategy.canary.as_ref();
+        let step_hash = canary.map_or_else(String::new, |canary| {
+            steps_hash(&serde_json::to_value(&canary.steps).unwrap_or_default())
+        });
         let other_template = self.revisions.hash != self.old.current_pod_hash;
         let other_steps = step_hash != self.old.current_step_hash;
         if other_template || other_steps {
             self.turn = Turn::Reset;
         }
-        if let Err(problems) = self.check_references() {
-            return self.refuse(&problems);
+        if let Some(refusal) = self.refusal() {
+            return refusal;
         }
         self.tidy_ownership();
         self.sync_rollout();
         self.sync_new_replica_set();
         self.next.current_pod_hash.clone_from(&self.revisions.hash);
         self.next.current_step_hash = step_hash;
-        match self.turn {
-            Turn::Ordinary => match &plan.strategy {
-                Strategy::Canary(canary) => self.progress(canary),
-            },
-            Turn::Reset | Turn::ResetWithNewReplicaSet => self.reset(),
+        match &plan.strategy {
+            Strategy::Canary(_) => self.next.blue_green = BlueGreenStatus::default(),
+            Strategy::BlueGreen(_) => self.next.canary = CanaryStatus::default(),
+        }
+        match (self.turn, &plan.strategy) {
+            (Turn::Ordinary, Strategy::Canary(canary)) => self.progress(canary),
+            (Turn::Ordinary, Strategy::BlueGreen(plan)) => self.progress_blue_green(plan),
+            (Turn::Reset | Turn::ResetWithNewReplicaSet, _) => self.reset(),
         }
         if self.problems.is_empty() {
             self.finish()
@@ -186,9 +205,28 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Refuses a spec whose templates cannot be used. Nobody tells when they change.
     fn refuse(&self, problems: &[Problem]) -> Decision {
         let wake_at = self.observed.now.checked_add(INVALID_REFERENCES).ok();
         invalid(self.observed, &self.old, problems, wake_at)
+    }
+
+    fn hindered(mut self, why: &str) -> Decision {
+        self.check_deadline();
+        if self.next.abort {
+            self.go_back();
+        }
+        self.waits_for = Some(Waiting::new(Reason::CannotAct, why));
+        status::settle(&mut self);
+        // What is new in the spec has not been followed yet.
+        self.next
+            .observed_generation
+            .clone_from(&self.old.observed_generation);
+        Decision {
+            notices: self.notices,
+            wake_at: self.wake_at,
+            ..Decision::only(self.next)
+        }
     }
 
     fn finish(mut self) -> Decision {
@@ -196,36 +234,49 @@ impl<'a> Pass<'a> {
         Decision {
             changes: self.changes,
             status: self.next,
+            routing: self.routing,
             notices: self.notices,
             wake_at: self.wake_at,
             wants: self.wants,
         }
     }
 
-    /// Before anything moves for a new version or new steps, all analyses must be possible.
-    fn check_references(&mut self) -> Result<(), Vec<Problem>> {
+    /// What the spec names must be there: Services at all times, and before anything moves for a
+    /// new version or new steps, all that analyses need.
+    fn refusal(&mut self) -> Option<Decision> {
+        let services = self.service_problems();
+        let mut problems = self.template_problems();
+        if !self.wants.is_empty() || (services.is_empty() && problems.is_empty()) {
+            return None;
+        }
+        if problems.is_empty() {
+            // A Service that changes is watched.
+            return Some(invalid(self.observed, &self.old, &services, None));
+        }
+        problems.splice(0..0, services);
+        Some(self.refuse(&problems))
+    }
+
+    fn template_problems(&mut self) -> Vec<Problem> {
         let was_invalid = (self.old.conditions.iter())
             .any(|condition| condition.condition_type == ConditionType::InvalidSpec);
         if self.turn == Turn::Ordinary && !was_invalid {
-            return Ok(());
+            return vec![];
         }
         let mut problems = Vec::new();
         for (usage, analysis) in self.plan.analyses() {
-            if self.is_looked_up(analysis) {
+            if self.are_looked_up(&analysis.templates) {
                 let found = analyses::run_spec(self, usage, analysis);
                 problems.extend(found.err().unwrap_or_default());
             }
         }
-        if problems.is_empty() || !self.wants.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        problems.extend(self.experiment_problems());
+        problems
     }
 
-    /// Whether all templates of an analysis have been looked up; if not, asks for them.
-    pub(super) fn is_looked_up(&mut self, analysis: &RolloutAnalysis) -> bool {
-        let missing = self.observed.templates.missing(&analysis.templates);
+    /// Whether all templates that these lead to have been looked up; if not, asks for them.
+    pub(super) fn are_looked_up(&mut self, templates: &[AnalysisTemplateRef]) -> bool {
+        let missing = self.observed.templates.missing(templates);
         let complete = missing.is_empty();
         self.wants.extend(missing.into_iter().map(Want::Template));
         complete
@@ -300,8 +351,12 @@ impl<'a> Pass<'a> {
         next.canary.current_background_analysis_run_status = None;
         next.canary.step_plugin_statuses.clear();
         next.canary.current_experiment.clear();
+        next.blue_green.pre_promotion_analysis_run_status = None;
+        next.blue_green.post_promotion_analysis_run_status = None;
+        next.blue_green.scale_up_preview_check_point = false;
+        self.drop_passed_deadline();
         let steps = self.plan.step_count();
-        next.current_step_index = (steps > 0).then_some(0);
+        self.next.current_step_index = (steps > 0).then_some(0);
         if steps == 0 {
             return;
         }
@@ -326,38 +381,6 @@ impl<'a> Pass<'a> {
         !self.old.stable_rs.is_empty() && self.revisions.hash == self.old.stable_rs
     }
 
-    /// Whether the wanted version is only a few versions older than the stable one.
-    pub(super) fn is_rollback_within_window(&self) -> bool {
-        let window = self
-            .rollout
-            .spec
-            .rollback_window
-            .as_ref()
-            .and_then(|window| window.revisions);
-        let (Some(window), Some(new), Some(stable)) = (
-            window.filter(|window| *window > 0),
-            &self.revisions.new,
-            &self.revisions.stable,
-        ) else {
-            return false;
-        };
-        let (Some(new), Some(stable)) = (new.created, stable.created) else {
-            return false;
-        };
-        let between = (self.revisions.others.iter())
-            .filter(|other| {
-                !other
-                    .annotations
-                    .contains_key("experiment.argoproj.io/name")
-            })
-            .filter(|other| {
-                other
-                    .created
-                    .is_some_and(|created| new < created && created < stable)
-            });
-        new < stable && i32::try_from(between.count()).is_ok_and(|between| between < window)
-    }
-
     /// Whether the first version is on its way: there is nothing to go back to.
     pub(super) fn is_first_version(&self) -> bool {
         self.old.stable_rs.is_empty()
@@ -365,7 +388,9 @@ impl<'a> Pass<'a> {
 
     /// Whether a person or an undecided analysis holds everything where it is.
     pub(super) fn is_held(&self) -> bool {
-        self.rollout.spec.paused || self.is_paused_for(&PauseReason::InconclusiveAnalysis)
+        self.rollout.spec.paused
+            || self.is_paused_for(&PauseReason::InconclusiveAnalysis)
+            || self.is_paused_for(&PauseReason::InconclusiveExperiment)
     }
 
     /// Whether there is a pause for this reason.
@@ -429,16 +454,4 @@ impl<'a> Pass<'a> {
 /// A time in whole seconds.
 pub(super) fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
-}
-
-/// The merge patch that gives a ReplicaSet this number of pods.
-pub(super) fn scaling(member: &Member, replicas: i32, desired: i32) -> Value {
-    let mut annotations = json!({ super::labels::DESIRED_REPLICAS: desired.to_string() });
-    if member
-        .annotations
-        .contains_key(super::labels::SCALE_DOWN_DEADLINE)
-    {
-        annotations[super::labels::SCALE_DOWN_DEADLINE] = Value::Null;
-    }
-    json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": replicas } })
 }

@@ -15,6 +15,9 @@ pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
 /// Annotation of a ReplicaSet: when it may be scaled down.
 pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
 
+/// Annotation of a Service: the Rollout that sets its selector.
+pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
+
 /// Label of a Rollout and of what it creates, where several controllers share a cluster.
 pub const INSTANCE_ID: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 

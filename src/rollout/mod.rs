@@ -2,32 +2,43 @@
 //!
 //! ```text
 //! Observed → plan (the spec, understood) → revisions (who is who)
-//!          → canary (pods and steps) ↔ analyses (their runs) → status → Decision
+//!          → canary or blue_green (pods, steps, Services) ↔ analyses (their runs)
+//!          → status → Decision
 //! ```
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod analyses;
+mod blue_green;
 mod canary;
 mod canonical;
 mod change;
+mod course;
 mod decide;
 mod defaults;
 mod hash;
+mod history;
 pub mod labels;
 pub mod operations;
 mod plan;
 mod quantity;
 mod replicas;
 mod revisions;
+mod routed;
+mod scale_down;
+mod scaling;
 mod services;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
+pub use analyses::named_runs;
+pub use canary::{PluginAnswer, PluginCall, Routes, Routing};
 pub use change::{Change, Decision, Notice, Target, Want};
-pub use decide::{Observed, creation_failed, decide, named_runs};
+pub use decide::{Observed, creation_failed, decide, hindered};
 pub use defaults::same_template;
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
 pub use revisions::NewReplicaSet;
-pub use services::named_services;
+pub use routed::{CanarySize, Routed, Weights};
+pub use services::{managed_by, named_services, release};

@@ -135,6 +135,11 @@ impl Member {
     pub(super) fn desired(&self) -> Option<i32> {
         self.annotations.get(labels::DESIRED_REPLICAS)?.parse().ok()
     }
+
+    /// When it may be scaled down, as it is written.
+    pub(super) fn deadline(&self) -> Option<&String> {
+        self.annotations.get(labels::SCALE_DOWN_DEADLINE)
+    }
 }
 
 fn hash_of(replica_set: &ReplicaSet) -> Option<&str> {
@@ -227,6 +232,18 @@ impl Revisions {
     /// All that there are.
     pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
         self.new.iter().chain(&self.stable).chain(&self.others)
+    }
+
+    /// Takes note of a number of pods that is about to be written.
+    pub(super) fn resized(&mut self, name: &str, replicas: i32) {
+        let all = self
+            .new
+            .iter_mut()
+            .chain(&mut self.stable)
+            .chain(&mut self.others);
+        for member in all.filter(|member| member.name == name) {
+            member.pods.wanted = replicas;
+        }
     }
 
     /// The number that the wanted version must have.

@@ -7,13 +7,18 @@ use kube::core::Selector;
 
 use super::change::Notice;
 use super::decide::{Pass, Turn, whole_seconds};
-use super::plan::Step;
+use super::labels::POD_TEMPLATE_HASH;
+use super::plan::{Step, Strategy};
+use super::waiting::{self, Reason, Waiting};
 use crate::analysis::Problem;
-use crate::api::{Condition, ConditionStatus, ConditionType, Rollout, RolloutPhase, RolloutStatus};
+use crate::api::{
+    BlueGreenStrategy, Condition, ConditionStatus, ConditionType, Phase, Rollout, RolloutPhase,
+    RolloutStatus,
+};
 
 const ABORTED: &str = "RolloutAborted";
 const PAUSED: &str = "RolloutPaused";
-const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+pub(super) const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// The status of a Rollout whose spec cannot be followed, and an Event when that is news.
 pub(super) fn invalid(
@@ -38,6 +43,7 @@ pub(super) fn invalid(
         Fresh::No,
         invalid_spec(&message),
     );
+    wait(&mut next, now, Reason::Invalid, &message);
     (next.phase, next.message) = phase(rollout, &next);
     let notice = Notice {
         warning: true,
@@ -45,6 +51,15 @@ pub(super) fn invalid(
         message,
     };
     (next, news.then_some(notice))
+}
+
+/// Says in a status that nothing moves. That is told as what it is.
+fn wait(status: &mut RolloutStatus, now: Timestamp, reason: Reason, what: &str) {
+    waiting::record(
+        status,
+        &whole_seconds(now),
+        Some(Waiting::new(reason, what)),
+    );
 }
 
 fn invalid_spec(message: &str) -> Said<'_> {
@@ -65,21 +80,24 @@ fn generation(rollout: &Rollout) -> String {
 }
 
 /// A condition as it should be.
-struct Said<'a> {
-    condition_type: ConditionType,
-    status: ConditionStatus,
-    reason: &'a str,
-    message: String,
+pub(super) struct Said<'a> {
+    pub(super) condition_type: ConditionType,
+    pub(super) status: ConditionStatus,
+    pub(super) reason: &'a str,
+    pub(super) message: String,
 }
 
 /// Whether a condition is dated anew although it says the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fresh {
+pub(super) enum Fresh {
     Yes,
     No,
 }
 
-fn condition<'s>(status: &'s RolloutStatus, wanted: &ConditionType) -> Option<&'s Condition> {
+pub(super) fn condition<'s>(
+    status: &'s RolloutStatus,
+    wanted: &ConditionType,
+) -> Option<&'s Condition> {
     status
         .conditions
         .iter()
@@ -91,7 +109,7 @@ fn reason<'s>(status: &'s RolloutStatus, wanted: &ConditionType) -> &'s str {
 }
 
 /// Sets a condition. The one that changes moves to the end, as Argo has it.
-fn set(status: &mut RolloutStatus, now: Time, fresh: Fresh, said: Said<'_>) {
+pub(super) fn set(status: &mut RolloutStatus, now: Time, fresh: Fresh, said: Said<'_>) {
     let old = condition(status, &said.condition_type).cloned();
     let same = old.as_ref().is_some_and(|old| {
         old.status == said.status && old.reason == said.reason && old.message == said.message
@@ -129,6 +147,10 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
     settle_progress(pass, healthy);
     settle_others(pass);
     (pass.next.phase, pass.next.message) = phase(pass.rollout, &pass.next);
+    let waiting = waiting::of(pass);
+    let now = pass.time();
+    let notice = waiting::record(&mut pass.next, &now, waiting);
+    pass.notices.extend(notice);
     schedule_deadline(pass);
 }
 
@@ -140,15 +162,24 @@ fn count(pass: &mut Pass<'_>) {
     next.ready_replicas = all().map(|member| member.ready).sum();
     next.available_replicas = all().map(|member| member.pods.available).sum();
     next.hpa_replicas = next.replicas;
-    next.selector = selector_text(pass.rollout);
+    next.selector = selector_text(pass.rollout, None);
+    if let Some(active) = pass.active_version().cloned() {
+        let next = &mut pass.next;
+        next.ready_replicas = active.ready;
+        next.available_replicas = active.pods.available;
+        next.hpa_replicas = active.replicas;
+        next.selector = selector_text(pass.rollout, Some(active.hash));
+    }
 }
 
-fn selector_text(rollout: &Rollout) -> String {
-    let selector = rollout
-        .spec
-        .selector
-        .clone()
-        .and_then(|written| Selector::try_from(written).ok());
+/// The selector of all pods, or of those of one version.
+fn selector_text(rollout: &Rollout, hash: Option<String>) -> String {
+    let mut written = rollout.spec.selector.clone();
+    if let (Some(written), Some(hash)) = (&mut written, hash) {
+        let labels = written.match_labels.get_or_insert_default();
+        labels.insert(POD_TEMPLATE_HASH.to_owned(), hash);
+    }
+    let selector = written.and_then(|written| Selector::try_from(written).ok());
     selector
         .map(|selector| selector.to_string())
         .unwrap_or_default()
@@ -176,12 +207,20 @@ fn is_paused(pass: &Pass<'_>) -> bool {
 
 fn settle_health(pass: &mut Pass<'_>) -> Health {
     let (next, replicas) = (&pass.next, pass.plan.replicas);
+    let has_arrived = match &pass.plan.strategy {
+        Strategy::Canary(_) => {
+            pass.is_promoted() && next.replicas == replicas && next.current_step_index == pass.end()
+        }
+        Strategy::BlueGreen(plan) => {
+            let (hash, selected) = (&next.current_pod_hash, &next.blue_green);
+            selected.active_selector == *hash
+                && (plan.preview.is_none() || selected.preview_selector == *hash)
+        }
+    };
     let healthy = !is_paused(pass)
-        && pass.is_promoted()
+        && has_arrived
         && next.updated_replicas == replicas
-        && next.available_replicas == replicas
-        && next.replicas == replicas
-        && next.current_step_index == pass.end();
+        && next.available_replicas == replicas;
     let before = condition(&pass.old, &ConditionType::Healthy).map(|condition| condition.status);
     if healthy || before.is_some() {
         let (status, message) = if healthy {
@@ -328,18 +367,27 @@ fn has_progressed(pass: &Pass<'_>) -> bool {
         || next.stable_rs != old.stable_rs
         || next.current_step_index != old.current_step_index
         || next.current_step_hash != old.current_step_hash
+        || next.blue_green.active_selector != old.blue_green.active_selector
+        || next.blue_green.preview_selector != old.blue_green.preview_selector
 }
 
 /// When the update counts as stuck; `None` while nothing says that it should move.
-fn deadline(pass: &Pass<'_>) -> Option<Timestamp> {
+pub(super) fn deadline(pass: &Pass<'_>) -> Option<Timestamp> {
     let before = condition(&pass.next, &ConditionType::Progressing)?;
     if [ABORTED, PAUSED].contains(&before.reason.as_str()) || is_paused(pass) {
         return None;
     }
     if matches!(
         pass.plan.step(pass.next.current_step_index),
-        Some(Step::Analysis(_) | Step::Pause(_))
-    ) {
+        Some(Step::Analysis(_) | Step::Experiment(_) | Step::Pause(_))
+    ) || pass.is_being_judged()
+        || (pass.is_promoted()
+            && pass
+                .revisions
+                .others
+                .iter()
+                .any(|old| old.deadline().is_some()))
+    {
         return None;
     }
     let seconds = i64::from(pass.rollout.spec.progress_deadline_seconds());
@@ -402,7 +450,12 @@ fn settle_others(pass: &mut Pass<'_>) {
             "Rollout is paused",
         );
     }
-    let (status, message) = if pass.next.available_replicas >= pass.plan.replicas {
+    let is_served = match &pass.plan.strategy {
+        Strategy::Canary(_) => true,
+        Strategy::BlueGreen(_) => pass.active_version().is_some(),
+    };
+    let is_available = is_served && pass.next.available_replicas >= pass.plan.replicas;
+    let (status, message) = if is_available {
         (True, "Rollout has minimum availability")
     } else {
         (False, "Rollout does not have minimum availability")
@@ -492,18 +545,50 @@ fn phase_of(rollout: &Rollout, status: &RolloutStatus) -> (RolloutPhase, String)
     if rollout.spec.restart_at.is_some() && rollout.spec.restart_at != status.restarted_at {
         return (Progressing, "rollout is restarting".into());
     }
+    let is_promoted = !status.stable_rs.is_empty() && status.stable_rs == status.current_pod_hash;
+    let strategy = &rollout.spec.strategy;
     let message = if status.updated_replicas < rollout.spec.replicas() {
         "more replicas need to be updated"
     } else if status.available_replicas < status.updated_replicas {
         "updated replicas are still becoming available"
+    } else if let Some(plan) = &strategy.blue_green {
+        match unfinished(plan, status, is_promoted) {
+            Some(message) => message,
+            None => return (Healthy, String::new()),
+        }
     } else if status.replicas > status.updated_replicas {
         "old replicas are pending termination"
-    } else if status.stable_rs.is_empty() || status.stable_rs != status.current_pod_hash {
+    } else if !is_promoted {
         "waiting for all steps to complete"
     } else {
         return (Healthy, String::new());
     };
     (Progressing, message.into())
+}
+
+/// What a blue-green update waits for when all its pods are there.
+fn unfinished(
+    plan: &BlueGreenStrategy,
+    status: &RolloutStatus,
+    is_promoted: bool,
+) -> Option<&'static str> {
+    let active = &status.blue_green.active_selector;
+    if active.is_empty() || *active != status.current_pod_hash {
+        return Some("active service cutover pending");
+    }
+    if is_promoted {
+        return None;
+    }
+    let judged = status
+        .blue_green
+        .post_promotion_analysis_run_status
+        .as_ref();
+    let is_judged = judged.is_some_and(|slot| slot.status.is_some_and(Phase::is_completed));
+    if plan.post_promotion_analysis.is_some() && !is_judged {
+        Some("waiting for analysis to complete")
+    } else {
+        Some("waiting for post-promotion verification to complete")
+    }
 }
 
 /// The status of a Rollout whose new ReplicaSet could not be created, and an Event about it.
@@ -522,6 +607,7 @@ pub(super) fn creation_failed(
         message: message.clone(),
     };
     set(&mut next, whole_seconds(now), Fresh::No, said);
+    wait(&mut next, now, Reason::CannotAct, &message);
     (next.phase, next.message) = phase(rollout, &next);
     (
         next,

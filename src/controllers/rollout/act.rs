@@ -1,12 +1,13 @@
 //! Carrying out the changes of a decision.
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use tracing::info;
 
 use super::{Context, Error};
-use crate::api::{AnalysisRun, Rollout};
+use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::cluster::{self, Cluster, Created, PropagationPolicy};
 use crate::rollout::{Change, NewReplicaSet, Observed, Target, labels, same_template};
 
@@ -58,10 +59,22 @@ pub(super) async fn carry_out(
             Change::DeleteReplicaSet(target) => {
                 delete::<ReplicaSet>(&namespace, target, cluster).await?;
             }
-            Change::StartAnalysis(run) => start(run, cluster).await?,
-            Change::StopAnalysis(target) => stop(&namespace, target, cluster).await?,
+            Change::SwitchService(target, patch) => {
+                switch_service(&namespace, target, patch, cluster).await?;
+            }
+            Change::StartAnalysis(run) => start(&**run, cluster).await?,
+            Change::StopAnalysis(target) => {
+                stop::<AnalysisRun>(&namespace, target, cluster).await?;
+            }
             Change::DeleteAnalysis(target) => {
                 delete::<AnalysisRun>(&namespace, target, cluster).await?;
+            }
+            Change::StartExperiment(experiment) => start(&**experiment, cluster).await?,
+            Change::StopExperiment(target) => {
+                stop::<Experiment>(&namespace, target, cluster).await?;
+            }
+            Change::DeleteExperiment(target) => {
+                delete::<Experiment>(&namespace, target, cluster).await?;
             }
         }
     }
@@ -69,7 +82,7 @@ pub(super) async fn carry_out(
 }
 
 /// Adds the resourceVersion to a patch, so that it holds only for what was observed.
-fn held_to(mut patch: Value, resource_version: Option<&String>) -> Value {
+pub(super) fn held_to(mut patch: Value, resource_version: Option<&String>) -> Value {
     if let Some(version) = resource_version {
         let held = json!({ "metadata": { "resourceVersion": version } });
         json_patch::merge(&mut patch, &held);
@@ -99,6 +112,21 @@ async fn patch_replica_set(
         .await?;
     let replicas = patch.pointer("/spec/replicas").and_then(Value::as_i64);
     info!(replica_set = target.name, replicas, "patched a ReplicaSet");
+    Ok(())
+}
+
+async fn switch_service(
+    namespace: &str,
+    target: &Target,
+    patch: &Value,
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
+    let held = held_to(patch.clone(), target.resource_version.as_ref());
+    cluster
+        .merge::<Service>(namespace, &target.name, &held)
+        .await?;
+    let selector = patch.pointer("/spec/selector");
+    info!(service = target.name, ?selector, "patched a Service");
     Ok(())
 }
 
@@ -150,35 +178,38 @@ async fn yield_name(
     Err(outdated())
 }
 
-async fn start(run: &AnalysisRun, cluster: &Cluster) -> Result<(), Failure> {
-    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
-    if cluster.create(run).await? != Created::AlreadyThere {
-        info!(analysis_run = name, "started an AnalysisRun");
+/// Creates an AnalysisRun or an Experiment.
+async fn start<K: cluster::Namespaced>(object: &K, cluster: &Cluster) -> Result<(), Failure> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let kind = K::kind(&());
+    if !matches!(cluster.create(object).await?, Created::AlreadyThere) {
+        info!(%kind, name, "started");
         return Ok(());
     }
     // An earlier pass has started it, and the cache does not show it yet.
-    let taken = cluster.get::<AnalysisRun>(&namespace, &name).await?;
-    let owner = |run: &AnalysisRun| {
-        run.owner_references()
+    let taken = cluster.get::<K>(&namespace, &name).await?;
+    let owner = |object: &K| {
+        object
+            .owner_references()
             .first()
             .map(|owner| owner.uid.clone())
     };
-    if taken.as_ref().and_then(owner) == owner(run) {
+    if taken.as_ref().and_then(owner) == owner(object) {
         return Ok(());
     }
-    Err(Failure::Other(Error::Outdated(format!(
-        "AnalysisRun `{name}`"
-    ))))
+    Err(Failure::Other(Error::Outdated(format!("{kind} `{name}`"))))
 }
 
-async fn stop(namespace: &str, target: &Target, cluster: &Cluster) -> Result<(), cluster::Error> {
+/// Tells an AnalysisRun or an Experiment to end.
+async fn stop<K: cluster::Namespaced>(
+    namespace: &str,
+    target: &Target,
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
     let patch = json!({ "spec": { "terminate": true } });
-    match cluster
-        .merge::<AnalysisRun>(namespace, &target.name, &patch)
-        .await
-    {
+    match cluster.merge::<K>(namespace, &target.name, &patch).await {
         Ok(_) => {
-            info!(analysis_run = target.name, "stopped an AnalysisRun");
+            info!(kind = %K::kind(&()), name = target.name, "stopped");
             Ok(())
         }
         Err(error) if error.is_not_found() => Ok(()),

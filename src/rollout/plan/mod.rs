@@ -1,15 +1,20 @@
 //! A Rollout's spec as it is understood, or everything that is wrong with it.
 
+mod blue_green;
 mod canary;
 mod pods;
+mod steps;
 
 use jiff::SignedDuration;
 use kube::core::Selector;
 use serde_json::Value;
 
 use crate::analysis::Problem;
-use crate::api::{Rollout, RolloutAnalysis, RolloutSpec};
+use crate::api::{
+    ExperimentStep, PluginStep, Rollout, RolloutAnalysis, RolloutArgument, RolloutSpec,
+};
 
+pub(super) use blue_green::{BlueGreen, Consent};
 pub(super) use canary::Canary;
 
 /// What a valid Rollout asks for.
@@ -24,23 +29,35 @@ pub(super) struct Plan<'a> {
 #[derive(Debug)]
 pub(super) enum Strategy<'a> {
     Canary(Canary<'a>),
+    BlueGreen(BlueGreen<'a>),
 }
 
-/// One step of a canary.
+/// One step of a canary, by what it waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step<'a> {
-    /// Give the canary this percentage of the pods.
+    /// Give the canary this share of the pods or of the traffic.
     SetWeight(i32),
     /// Wait this long, or for a person.
     Pause(Option<SignedDuration>),
+    /// Give the canary another size than its share asks for.
+    SetCanaryScale,
+    /// Run an Experiment and wait for its success.
+    Experiment(&'a ExperimentStep),
     /// Run an analysis and wait for its success.
     Analysis(&'a RolloutAnalysis),
+    /// Send requests with some headers to the canary.
+    SetHeaderRoute,
+    /// Send copies of requests to the canary.
+    SetMirrorRoute,
+    /// Run a plugin.
+    Plugin(&'a PluginStep),
 }
 
 /// The weight that means all pods.
 pub(super) const WHOLE: i32 = 100;
 
 const CANARY: &str = "spec.strategy.canary";
+const BLUE_GREEN: &str = "spec.strategy.blueGreen";
 
 impl<'a> Plan<'a> {
     /// Understands a spec, or lists all that is wrong with it.
@@ -70,6 +87,7 @@ impl<'a> Plan<'a> {
     fn steps(&self) -> &[Step<'a>] {
         match &self.strategy {
             Strategy::Canary(canary) => &canary.steps,
+            Strategy::BlueGreen(_) => &[],
         }
     }
 
@@ -84,17 +102,39 @@ impl<'a> Plan<'a> {
         self.steps().get(index).copied()
     }
 
+    /// The step at `index` as Argo Rollouts names it.
+    pub(super) fn step_text(&self, index: i32) -> String {
+        let Strategy::Canary(canary) = &self.strategy else {
+            return String::new();
+        };
+        let step = usize::try_from(index).ok();
+        let step = step.and_then(|index| canary.written.steps.get(index));
+        step.map(steps::text).unwrap_or_default()
+    }
+
     /// Every analysis that the spec names, with what it is used for.
     pub(super) fn analyses(&self) -> Vec<(Use, &'a RolloutAnalysis)> {
         let steps = (0..).zip(self.steps());
         let steps = steps.filter_map(|(index, step)| match step {
             Step::Analysis(analysis) => Some((Use::Step(index), *analysis)),
-            Step::SetWeight(_) | Step::Pause(_) => None,
+            Step::SetWeight(_)
+            | Step::Pause(_)
+            | Step::SetCanaryScale
+            | Step::Experiment(_)
+            | Step::SetHeaderRoute
+            | Step::SetMirrorRoute
+            | Step::Plugin(_) => None,
         });
-        let background = match &self.strategy {
-            Strategy::Canary(canary) => canary.background.map(|a| (Use::Background, a)),
+        let others = match &self.strategy {
+            Strategy::Canary(canary) => vec![(Use::Background, canary.background)],
+            Strategy::BlueGreen(plan) => vec![
+                (Use::PrePromotion, plan.before),
+                (Use::PostPromotion, plan.after),
+            ],
         };
-        steps.chain(background).collect()
+        let others = others.into_iter();
+        let others = others.filter_map(|(usage, analysis)| Some((usage, analysis?)));
+        steps.chain(others).collect()
     }
 }
 
@@ -104,6 +144,10 @@ pub(super) enum Use {
     Background,
     /// The step of this index.
     Step(i32),
+    /// Before the active Service is switched.
+    PrePromotion,
+    /// After that.
+    PostPromotion,
 }
 
 impl Use {
@@ -112,8 +156,19 @@ impl Use {
         match self {
             Self::Background => format!("{CANARY}.analysis.templates"),
             Self::Step(index) => format!("{CANARY}.steps[{index}].analysis.templates"),
+            Self::PrePromotion => format!("{BLUE_GREEN}.prePromotionAnalysis.templates"),
+            Self::PostPromotion => format!("{BLUE_GREEN}.postPromotionAnalysis.templates"),
         }
     }
+}
+
+/// What is understood and decided, but not done: no router acts on weights yet. The only place that
+/// says so.
+pub(super) fn not_yet(spec: &RolloutSpec) -> Vec<Problem> {
+    let canary = spec.strategy.canary.as_ref();
+    let routing = canary.and_then(|canary| canary.traffic_routing.as_ref());
+    let refuse = |_| unsupported(format!("{CANARY}.trafficRouting"), "traffic routing");
+    routing.map(refuse).into_iter().collect()
 }
 
 fn unsupported(field: impl Into<String>, what: &str) -> Problem {
@@ -164,10 +219,9 @@ fn check_strategy<'a>(
             }
             Canary::of(canary, replicas, problems).map(Strategy::Canary)
         }
-        (None, Some(_)) => {
-            let field = "spec.strategy.blueGreen";
-            problems.push(unsupported(field, "the blue-green strategy"));
-            None
+        (None, Some(blue_green)) => {
+            let plan = BlueGreen::of(blue_green, spec, problems);
+            Some(Strategy::BlueGreen(plan))
         }
         (None, None) => {
             let why =
@@ -178,8 +232,8 @@ fn check_strategy<'a>(
     }
 }
 
-fn check_arguments(analysis: &RolloutAnalysis, field: &str, problems: &mut Vec<Problem>) {
-    for (index, argument) in analysis.args.iter().enumerate() {
+fn check_arguments(args: &[RolloutArgument], field: &str, problems: &mut Vec<Problem>) {
+    for (index, argument) in args.iter().enumerate() {
         let source = argument.value_from.as_ref();
         let path = source
             .and_then(|source| source.field_ref.as_ref())

@@ -6,9 +6,16 @@
     reason = "literals read better than references to them"
 )]
 
+mod blue_green;
 mod canary;
+mod experiments;
 mod laws;
+mod laws_blue_green;
+mod plugins;
 mod refusals;
+mod services;
+mod traffic;
+mod waiting;
 mod world;
 
 use jiff::SignedDuration;

@@ -99,16 +99,12 @@ fn everything_that_is_wrong_is_reported_at_once() {
 fn what_is_not_supported_yet_is_refused_by_name() {
     let cases = [
         (
-            json!({"blueGreen": {"activeService": "a"}}),
-            "spec.strategy.blueGreen",
+            json!({"blueGreen": {"activeService": "a", "previewMetadata": {}}}),
+            "spec.strategy.blueGreen.previewMetadata",
         ),
         (
             json!({"canary": {"trafficRouting": {"smi": {}}}}),
             "canary.trafficRouting",
-        ),
-        (
-            json!({"canary": {"canaryService": "a"}}),
-            "canary.canaryService",
         ),
         (
             json!({"canary": {"canaryMetadata": {}}}),

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::super::{Change, Decision, Notice, Observed, Target, Want, decide, labels};
+use super::super::decide::understand;
+use super::super::{
+    Change, Decision, Notice, Observed, PluginAnswer, PluginCall, Target, Want, hindered, labels,
+    plan,
+};
 use crate::analysis::Templates;
 use crate::api::{
-    AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Phase, Rollout,
-    RolloutPhase, RolloutStatus,
+    AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Experiment,
+    ExperimentStatus, Phase, Rollout, RolloutPhase, RolloutStatus,
 };
 
 /// A Rollout and what belongs to it.
@@ -21,6 +26,14 @@ pub(super) struct World {
     pub(super) rollout: Rollout,
     pub(super) replica_sets: Vec<ReplicaSet>,
     pub(super) runs: Vec<AnalysisRun>,
+    pub(super) experiments: Vec<Experiment>,
+    pub(super) services: BTreeMap<String, Service>,
+    /// What each plugin answers; none of one that is switched off.
+    pub(super) plugins: BTreeMap<&'static str, PluginAnswer>,
+    /// What plugins were asked, in order.
+    pub(super) asked: Vec<PluginCall>,
+    /// Whether a router does what decisions say.
+    pub(super) is_routed: bool,
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
@@ -47,12 +60,30 @@ impl World {
             rollout: serde_json::from_value(rollout).unwrap(),
             replica_sets: vec![],
             runs: vec![],
+            experiments: vec![],
+            services: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            asked: vec![],
+            is_routed: false,
             known: vec![],
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
             wake_at: None,
             broken: BTreeSet::new(),
             made: 0,
+        }
+    }
+
+    /// With a canary and a router that divides its traffic.
+    pub(super) fn routed(mut canary: Value) -> Self {
+        canary["trafficRouting"] = json!({"smi": {}});
+        for (field, service) in [("canaryService", "canary"), ("stableService", "stable")] {
+            canary[field] = service.into();
+        }
+        let world = Self::new(canary).with_services(&["canary", "stable"]);
+        Self {
+            is_routed: true,
+            ..world
         }
     }
 
@@ -82,6 +113,26 @@ impl World {
         self
     }
 
+    /// With Services for the pods of all versions.
+    pub(super) fn with_services(mut self, names: &[&str]) -> Self {
+        for name in names {
+            let service = json!({"metadata": {"name": name}, "spec": {"selector": {"app": "web"}}});
+            let service = serde_json::from_value(service).unwrap();
+            self.services.insert((*name).to_owned(), service);
+        }
+        self
+    }
+
+    /// The image of the version that a Service selects; empty when it selects all pods.
+    pub(super) fn behind(&self, service: &str) -> String {
+        let spec = self.services[service].spec.as_ref().unwrap();
+        let selector = spec.selector.as_ref().unwrap();
+        let hash = selector.get(labels::POD_TEMPLATE_HASH);
+        let selected = |set: &&ReplicaSet| set.labels().get(labels::POD_TEMPLATE_HASH) == hash;
+        let found = self.replica_sets.iter().find(selected);
+        found.map(image).unwrap_or_default()
+    }
+
     pub(super) fn status(&self) -> RolloutStatus {
         self.rollout.status.clone().unwrap_or_default()
     }
@@ -105,15 +156,35 @@ impl World {
         self.change_status(|status| status.pause_conditions.clear());
     }
 
-    pub(super) fn decide(&self) -> Decision {
-        let mut observed = Observed {
+    fn observed(&self) -> Observed {
+        Observed {
             rollout: Arc::new(self.rollout.clone()),
             replica_sets: self.replica_sets.iter().cloned().map(Arc::new).collect(),
             analysis_runs: self.runs.iter().cloned().map(Arc::new).collect(),
-            services: BTreeMap::new(),
+            experiments: self.experiments.iter().cloned().map(Arc::new).collect(),
+            services: (self.services.iter())
+                .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
+                .collect(),
             templates: Templates::default(),
+            plugins: BTreeMap::new(),
             now: self.now,
+        }
+    }
+
+    pub(super) fn decide(&self) -> Decision {
+        self.decide_and_ask().0
+    }
+
+    /// Decides; returns what plugins were asked, too.
+    fn decide_and_ask(&self) -> (Decision, Vec<PluginCall>) {
+        let mut observed = self.observed();
+        let refused = if self.is_routed {
+            vec![]
+        } else {
+            plan::not_yet(&self.rollout.spec)
         };
+        let decide = |observed: &Observed| understand(observed, refused.clone());
+        let mut asked = Vec::new();
         loop {
             let decision = decide(&observed);
             assert_eq!(
@@ -122,19 +193,38 @@ impl World {
                 "the same facts, the same decision"
             );
             if decision.wants.is_empty() {
-                return decision;
+                return (decision, asked);
             }
-            for Want::Template(key) in decision.wants {
-                let found = self.known.iter().find(|(name, _)| *name == key.name);
-                let found = found.map(|(_, spec)| Arc::new(spec.clone()));
-                observed.templates.insert(key, found);
+            for want in decision.wants {
+                match want {
+                    Want::Template(key) => {
+                        let found = self.known.iter().find(|(name, _)| *name == key.name);
+                        let found = found.map(|(_, spec)| Arc::new(spec.clone()));
+                        observed.templates.insert(key, found);
+                    }
+                    Want::Plugin(call) => {
+                        asked.push(call.clone());
+                        let answer = self.plugins.get(call.name.as_str()).cloned();
+                        observed.plugins.insert(call, answer);
+                    }
+                }
             }
         }
     }
 
+    /// A pass of which no change can be made.
+    pub(super) fn hinder(&mut self, why: &str) {
+        let decision = hindered(&self.observed(), why);
+        assert!(decision.changes.is_empty());
+        self.rollout.status = Some(decision.status);
+        self.notices.extend(decision.notices);
+        self.wake_at = decision.wake_at;
+    }
+
     /// One pass. Tells whether it changed anything.
     pub(super) fn pass(&mut self) -> bool {
-        let decision = self.decide();
+        let (decision, asked) = self.decide_and_ask();
+        self.asked.extend(asked);
         let moved = !decision.changes.is_empty();
         for change in decision.changes {
             self.make(change);
@@ -187,6 +277,12 @@ impl World {
                 self.replica_sets
                     .retain(|set| set.name_any() != target.name);
             }
+            Change::SwitchService(target, patch) => {
+                let service = self.services.get_mut(&target.name).unwrap();
+                let mut value = serde_json::to_value(&*service).unwrap();
+                json_patch::merge(&mut value, &patch);
+                *service = serde_json::from_value(value).unwrap();
+            }
             Change::StartAnalysis(mut run) => {
                 assert!(
                     self.runs
@@ -200,6 +296,20 @@ impl World {
             Change::DeleteAnalysis(target) => {
                 self.runs.retain(|run| run.name_any() != target.name);
             }
+            Change::StartExperiment(mut experiment) => {
+                let name = experiment.name_any();
+                assert!(
+                    self.experiments
+                        .iter()
+                        .all(|other| other.name_any() != name)
+                );
+                experiment.metadata.creation_timestamp = stamp;
+                self.experiments.push(*experiment);
+            }
+            Change::StopExperiment(target) => self.experiment(&target.name).spec.terminate = true,
+            Change::DeleteExperiment(target) => {
+                self.experiments.retain(|it| it.name_any() != target.name);
+            }
         }
     }
 
@@ -208,6 +318,26 @@ impl World {
             .iter_mut()
             .find(|run| run.name_any() == name)
             .unwrap()
+    }
+
+    pub(super) fn experiment(&mut self, name: &str) -> &mut Experiment {
+        let mut experiments = self.experiments.iter_mut();
+        experiments.find(|it| it.name_any() == name).unwrap()
+    }
+
+    pub(super) fn end_experiment(&mut self, name: &str, phase: Phase, message: &str) {
+        let status = ExperimentStatus {
+            phase: Some(phase),
+            message: message.into(),
+            ..ExperimentStatus::default()
+        };
+        self.experiment(name).status = Some(status);
+    }
+
+    /// What the Rollout waits for: reason and sentence.
+    pub(super) fn waiting(&self) -> String {
+        let told = self.condition(&ConditionType::Waiting);
+        told.strip_prefix("True ").unwrap_or_default().to_owned()
     }
 
     pub(super) fn end_run(&mut self, name: &str, phase: Phase, message: &str) {
