@@ -1,11 +1,12 @@
 //! What a decision asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
+use super::duration::Ended;
 use super::revisions::{Member, NewReplicaSet};
 use crate::analysis::TemplateKey;
 use crate::api::{AnalysisRun, RolloutStatus};
@@ -15,8 +16,8 @@ use crate::api::{AnalysisRun, RolloutStatus};
 pub enum Change {
     /// Write `spec.replicas: 1`, which is what its absence means: autoscalers need it.
     DefaultReplicas,
-    /// Write the number of the revision into the Rollout's annotations.
-    SetRevision(i64),
+    /// Write these annotations of the Rollout.
+    Annotate(BTreeMap<String, String>),
     /// Make the ReplicaSet of a new version, without pods.
     CreateReplicaSet(Box<NewReplicaSet>),
     /// Bring owner, annotations or settings of a ReplicaSet up to date, by this merge patch.
@@ -29,6 +30,10 @@ pub enum Change {
     SwitchService(Target, Value),
     /// Change labels and annotations of pods, each by its merge patch; in any order.
     PatchPods(Vec<(Target, Value)>),
+    /// Evict pods, in this order, as far as disruption budgets allow.
+    EvictPods(Vec<Target>),
+    /// Set the number of pods of the Deployment that the Rollout refers to, by this merge patch.
+    ScaleDeployment(Target, Value),
     /// Start an AnalysisRun.
     StartAnalysis(Box<AnalysisRun>),
     /// Stop an AnalysisRun whose outcome is no longer asked for.
@@ -89,6 +94,8 @@ pub struct Decision {
     pub status: RolloutStatus,
     /// Told after the status was written.
     pub notices: Vec<Notice>,
+    /// An update that ends with this status: counted after it was written.
+    pub ended: Option<Ended>,
     /// When time alone may change this decision; `None` if only an event can.
     pub wake_at: Option<Timestamp>,
     /// What must be looked up first: without it the rest is not decided yet, and nothing of it may
@@ -103,6 +110,7 @@ impl Decision {
             changes: vec![],
             status,
             notices: vec![],
+            ended: None,
             wake_at: None,
             wants: BTreeSet::new(),
         }

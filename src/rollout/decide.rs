@@ -11,10 +11,12 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::change::{Change, Decision, Notice, Want};
+use super::duration::Ended;
 use super::hash::steps_hash;
 use super::plan::{Plan, Strategy};
 use super::revisions::{self, Member, Revisions};
-use super::{analyses, status};
+use super::workload::{self, Workload};
+use super::{analyses, labels, status};
 use crate::analysis::{Problem, Templates};
 use crate::api::{
     AnalysisRun, ConditionType, PauseCondition, PauseReason, Rollout, RolloutAnalysis,
@@ -33,6 +35,8 @@ pub struct Observed {
     /// The Services that its spec names ([`named_services`](super::named_services)) and that are
     /// there, by name.
     pub services: BTreeMap<String, Arc<Service>>,
+    /// The object that its `workloadRef` names, if that is there.
+    pub workload: Option<Arc<Workload>>,
     /// Templates that were looked up because a decision asked for them.
     pub templates: Templates,
     /// The pods that its selector picks, if a decision asked for them.
@@ -47,13 +51,13 @@ const INVALID_REFERENCES: SignedDuration = SignedDuration::from_secs(10);
 /// Decides the next move of a Rollout. Total: an invalid spec is a decision too.
 #[must_use]
 pub fn decide(observed: &Observed) -> Decision {
-    let rollout = &*observed.rollout;
-    let old = rollout.status.clone().unwrap_or_default();
-    if rollout.metadata.deletion_timestamp.is_some() {
+    let old = observed.rollout.status.clone().unwrap_or_default();
+    if observed.rollout.metadata.deletion_timestamp.is_some() {
         return Decision::only(old);
     }
-    match Plan::of(rollout) {
-        Ok(plan) => Pass::new(observed, &plan, old).run(),
+    let (rollout, problems) = workload::resolved(observed);
+    match Plan::of(&rollout, problems) {
+        Ok(plan) => Pass::new(observed, &rollout, &plan, old).run(),
         Err(problems) => invalid(observed, &old, &problems, None),
     }
 }
@@ -100,6 +104,7 @@ fn invalid(
 /// One pass over a valid Rollout: what was, and what it becomes.
 pub(super) struct Pass<'a> {
     pub(super) observed: &'a Observed,
+    /// With the template and selector of the workload that it refers to.
     pub(super) rollout: &'a Rollout,
     pub(super) plan: &'a Plan<'a>,
     /// The status as it was read.
@@ -117,6 +122,8 @@ pub(super) struct Pass<'a> {
     pub(super) wake_at: Option<Timestamp>,
     /// Why the update is aborted in this pass.
     pub(super) abort_cause: Option<String>,
+    /// The update that ends in this pass.
+    pub(super) ended: Option<Ended>,
     /// What this pass has found on its way.
     pub(super) turn: Turn,
 }
@@ -133,8 +140,12 @@ pub(super) enum Turn {
 }
 
 impl<'a> Pass<'a> {
-    fn new(observed: &'a Observed, plan: &'a Plan<'a>, old: RolloutStatus) -> Self {
-        let rollout = &*observed.rollout;
+    fn new(
+        observed: &'a Observed,
+        rollout: &'a Rollout,
+        plan: &'a Plan<'a>,
+        old: RolloutStatus,
+    ) -> Self {
         let revisions = Revisions::of(rollout, &plan.selector, &observed.replica_sets, &old);
         let revision = revisions.new_revision();
         Self {
@@ -151,6 +162,7 @@ impl<'a> Pass<'a> {
             problems: vec![],
             wake_at: None,
             abort_cause: None,
+            ended: None,
             turn: Turn::Ordinary,
         }
     }
@@ -166,7 +178,9 @@ impl<'a> Pass<'a> {
             .map(|canary| &canary.steps);
         let step_hash = steps_hash(&serde_json::to_value(steps).unwrap_or_default());
         let other_template = self.revisions.hash != self.old.current_pod_hash;
-        let other_steps = step_hash != self.old.current_step_hash;
+        let stored = &self.old.current_step_hash;
+        let may_differ = stored.is_empty() || !revisions::is_unchanged(self.rollout, &self.old);
+        let other_steps = may_differ && step_hash != *stored;
         if other_template || other_steps {
             self.turn = Turn::Reset;
         }
@@ -177,6 +191,7 @@ impl<'a> Pass<'a> {
         self.sync_rollout();
         self.sync_new_replica_set();
         self.sync_ephemeral_metadata();
+        self.restart();
         self.next.current_pod_hash.clone_from(&self.revisions.hash);
         self.next.current_step_hash = step_hash;
         match self.turn {
@@ -200,10 +215,12 @@ impl<'a> Pass<'a> {
 
     fn finish(mut self) -> Decision {
         status::settle(&mut self);
+        self.make_room();
         Decision {
             changes: self.changes,
             status: self.next,
             notices: self.notices,
+            ended: self.ended,
             wake_at: self.wake_at,
             wants: self.wants,
         }
@@ -273,11 +290,24 @@ impl<'a> Pass<'a> {
         if self.rollout.spec.replicas.is_none() {
             self.changes.push(Change::DefaultReplicas);
         }
-        let written = self.rollout.annotations().get(super::labels::REVISION);
-        if written != Some(&self.revision.to_string()) {
-            self.changes.push(Change::SetRevision(self.revision));
+        let written = self.observed.rollout.annotations();
+        let mut annotations = BTreeMap::new();
+        if written.get(labels::REVISION) != Some(&self.revision.to_string()) {
+            annotations.insert(labels::REVISION.to_owned(), self.revision.to_string());
             let message = format!("Rollout updated to revision {}", self.revision);
             self.notify("RolloutUpdated", message);
+        }
+        let generation = self
+            .rollout
+            .annotations()
+            .get_key_value(labels::WORKLOAD_GENERATION);
+        if let Some((key, generation)) = generation
+            && written.get(key) != Some(generation)
+        {
+            annotations.insert(key.clone(), generation.clone());
+        }
+        if !annotations.is_empty() {
+            self.changes.push(Change::Annotate(annotations));
         }
     }
 
@@ -355,6 +385,16 @@ impl<'a> Pass<'a> {
     /// Whether the wanted version is the stable one.
     pub(super) fn is_rollback_to_stable(&self) -> bool {
         !self.old.stable_rs.is_empty() && self.revisions.hash == self.old.stable_rs
+    }
+
+    /// Whether the wanted version is the stable one, or older than that.
+    pub(super) fn is_rollback(&self) -> bool {
+        let created = |member: &Option<Member>| member.as_ref().and_then(|one| one.created);
+        let (new, stable) = (
+            created(&self.revisions.new),
+            created(&self.revisions.stable),
+        );
+        self.is_rollback_to_stable() || new.zip(stable).is_some_and(|(new, stable)| new < stable)
     }
 
     /// Whether the wanted version is only a few versions older than the stable one.
@@ -464,12 +504,9 @@ pub(super) fn whole_seconds(time: Timestamp) -> Time {
 
 /// The merge patch that gives a ReplicaSet this number of pods.
 pub(super) fn scaling(member: &Member, replicas: i32, desired: i32) -> Value {
-    let mut annotations = json!({ super::labels::DESIRED_REPLICAS: desired.to_string() });
-    if member
-        .annotations
-        .contains_key(super::labels::SCALE_DOWN_DEADLINE)
-    {
-        annotations[super::labels::SCALE_DOWN_DEADLINE] = Value::Null;
+    let mut annotations = json!({ labels::DESIRED_REPLICAS: desired.to_string() });
+    if member.annotations.contains_key(labels::SCALE_DOWN_DEADLINE) {
+        annotations[labels::SCALE_DOWN_DEADLINE] = Value::Null;
     }
     json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": replicas } })
 }

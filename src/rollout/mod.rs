@@ -13,6 +13,7 @@ mod canonical;
 mod change;
 mod decide;
 mod defaults;
+mod duration;
 mod ephemeral;
 mod hash;
 pub mod labels;
@@ -20,15 +21,19 @@ pub mod operations;
 mod plan;
 pub(crate) mod quantity;
 mod replicas;
+mod restart;
 mod revisions;
 mod services;
 mod status;
 #[cfg(test)]
 mod tests;
+mod workload;
 
 pub use change::{Change, Decision, Notice, Target, Want};
 pub use decide::{Observed, creation_failed, decide, named_runs};
+pub use duration::Ended;
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
 pub use revisions::{NewReplicaSet, is_same_version};
 pub use services::{managed_by, named_services, release};
+pub use workload::{Workload, WorkloadKind};

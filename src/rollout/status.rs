@@ -8,6 +8,7 @@ use kube::core::Selector;
 use super::change::Notice;
 use super::decide::{Pass, Turn, whole_seconds};
 use super::plan::Step;
+use super::{duration, labels};
 use crate::analysis::Problem;
 use crate::api::{Condition, ConditionStatus, ConditionType, Rollout, RolloutPhase, RolloutStatus};
 
@@ -118,7 +119,8 @@ fn set(status: &mut RolloutStatus, now: Time, fresh: Fresh, said: Said<'_>) {
 /// Brings the status of a pass to its end: all that follows from what was observed and decided.
 pub(super) fn settle(pass: &mut Pass<'_>) {
     pass.next.observed_generation = generation(pass.rollout);
-    pass.next.workload_observed_generation.clear();
+    let workload = pass.rollout.annotations().get(labels::WORKLOAD_GENERATION);
+    pass.next.workload_observed_generation = workload.cloned().unwrap_or_default();
     pass.next
         .conditions
         .retain(|c| c.condition_type != ConditionType::InvalidSpec);
@@ -129,6 +131,8 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
     settle_progress(pass, healthy);
     settle_others(pass);
     (pass.next.phase, pass.next.message) = phase(pass.rollout, &pass.next);
+    let was_aborted = reason(&pass.old, &ConditionType::Progressing) == ABORTED;
+    duration::settle(pass, was_aborted);
     schedule_deadline(pass);
 }
 

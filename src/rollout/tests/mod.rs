@@ -7,6 +7,7 @@
 )]
 
 mod canary;
+mod durations;
 mod laws;
 mod refusals;
 mod services;

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::super::{Change, Decision, Notice, Observed, Target, Want, decide, labels};
+use super::super::{Change, Decision, Ended, Notice, Observed, Target, Want, decide, labels};
 use crate::analysis::Templates;
 use crate::api::{
     AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Phase, Rollout,
@@ -27,6 +27,7 @@ pub(super) struct World {
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
+    pub(super) ended: Vec<Ended>,
     pub(super) wake_at: Option<Timestamp>,
     /// Images whose pods never become available.
     pub(super) broken: BTreeSet<String>,
@@ -55,6 +56,7 @@ impl World {
             known: vec![],
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
+            ended: vec![],
             wake_at: None,
             broken: BTreeSet::new(),
             made: 0,
@@ -139,6 +141,7 @@ impl World {
                 .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
                 .collect(),
             templates: Templates::default(),
+            workload: None,
             pods: None,
             now: self.now,
         };
@@ -175,6 +178,7 @@ impl World {
         let written = self.rollout.status.as_ref() != Some(&decision.status);
         self.rollout.status = Some(decision.status);
         self.notices.extend(decision.notices);
+        self.ended.extend(decision.ended);
         self.wake_at = decision.wake_at;
         moved || written
     }
@@ -191,12 +195,7 @@ impl World {
         let stamp = Some(Time(self.now));
         match change {
             Change::DefaultReplicas => self.change_spec(|spec| spec.replicas = Some(1)),
-            Change::SetRevision(revision) => {
-                let value = revision.to_string();
-                self.rollout
-                    .annotations_mut()
-                    .insert(labels::REVISION.into(), value);
-            }
+            Change::Annotate(annotations) => self.rollout.annotations_mut().extend(annotations),
             Change::CreateReplicaSet(created) => {
                 let mut set: ReplicaSet =
                     serde_json::from_value(serde_json::to_value(created).unwrap()).unwrap();
@@ -225,6 +224,12 @@ impl World {
                     let mut pods = self.live.iter_mut();
                     let pod = pods.find(|pod| pod.name_any() == target.name);
                     merge(pod.unwrap(), &patch);
+                }
+            }
+            Change::ScaleDeployment(target, _) => panic!("{} is not in this world", target.name),
+            Change::EvictPods(targets) => {
+                for target in targets {
+                    self.live.retain(|pod| pod.name_any() != target.name);
                 }
             }
             Change::StartAnalysis(mut run) => {
