@@ -188,7 +188,8 @@ impl Pass<'_> {
         let available: i32 = self
             .revisions
             .all()
-            .map(|member| member.pods.available)
+            // What was taken from it already is not there twice.
+            .map(|member| member.pods.available.min(member.pods.wanted))
             .sum();
         let mut removable = available - least;
         let mut others: Vec<Member> = self.revisions.others.clone();

@@ -561,3 +561,20 @@ fn replica_sets_of_an_earlier_controller_are_adopted_as_they_are() {
     world.settle();
     assert_eq!(world.replica_sets[0].owner_references()[0].uid, "rollout");
 }
+
+#[test]
+fn pods_that_are_going_already_are_not_counted_on() {
+    let mut canary = steps(json!([{"setWeight": 30}, {"pause": {}}]));
+    canary["maxSurge"] = json!(0);
+    canary["maxUnavailable"] = json!(1);
+    let mut world = World::running(canary);
+    world.release("web:2");
+    world.settle();
+    assert_eq!(world.pods(), pods(&[("web:1", 7), ("web:2", 3)]));
+    world.broken.insert("web:3".into());
+    world.release("web:3");
+    // The numbers of the ReplicaSets' statuses are from before.
+    while world.pass() {}
+    let kept = world.pods();
+    assert_eq!(kept, pods(&[("web:1", 7), ("web:2", 2), ("web:3", 1)]));
+}
