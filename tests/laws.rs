@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Pod};
 use kube::ResourceExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
@@ -15,7 +15,7 @@ use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase, 
 use verdict::apiserver::{Chaos, Fault, Rates};
 use verdict::rollout::{Limits, labels, operations};
 
-use crate::world::release::{a_rollout_with, is_ready, pods};
+use crate::world::release::{a_rollout_with, addresses, is_ready, pods};
 use crate::world::{PROGRAM, Running, World, seconds};
 
 /// A version whose pods never become ready.
@@ -91,6 +91,36 @@ fn any_canary() -> impl Strategy<Value = Value> {
     })
 }
 
+fn any_blue_green() -> impl Strategy<Value = Value> {
+    let maybe = |seconds: std::ops::Range<i32>| prop::option::weighted(0.7, seconds);
+    let analysis = || prop_oneof![Just(Value::Null), Just(analysis())];
+    let parts = (
+        (any::<bool>(), maybe(0..90), prop::option::of(0_i32..4)),
+        (maybe(0..90), prop::option::of(0_i32..3), maybe(1..90)),
+        (analysis(), analysis()),
+    );
+    parts.prop_map(
+        |((auto, pause, few), (delay, limit, abort), (before, after))| {
+            json!({ "blueGreen": {
+            "activeService": "active",
+            "previewService": "preview",
+            "autoPromotionEnabled": auto,
+            "autoPromotionSeconds": pause,
+            "previewReplicaCount": few,
+            "scaleDownDelaySeconds": delay,
+            "scaleDownDelayRevisionLimit": limit,
+            "abortScaleDownDelaySeconds": abort,
+            "prePromotionAnalysis": before,
+            "postPromotionAnalysis": after,
+        } })
+        },
+    )
+}
+
+fn any_strategy() -> impl Strategy<Value = Value> {
+    prop_oneof![any_canary(), any_blue_green()]
+}
+
 /// What a case of a law is about.
 #[derive(Debug, Clone)]
 struct Scene {
@@ -132,7 +162,7 @@ struct Play {
     world: World,
     running: Option<Running>,
     seen: Arc<Mutex<Seen>>,
-    /// Pods that must be ready at every moment.
+    /// Pods that must be ready at every moment; with blue-green, behind the active Service.
     least: Arc<Mutex<usize>>,
 }
 
@@ -140,11 +170,7 @@ impl Play {
     /// Version 1 runs; then the API server begins to fail.
     async fn begin(scene: &Scene) -> Self {
         let world = World::without_sources().await;
-        for name in ["active", "preview"] {
-            let spec = json!({ "selector": { "app": "web" }, "ports": [{ "port": 80 }] });
-            let service = json!({ "metadata": { "name": name }, "spec": spec });
-            world.create::<Service>(service).await;
-        }
+        world.create_services(&["active", "preview"]).await;
         let metrics = json!([{ "name": "up", "provider": { "web": { "url": "http://x" } } }]);
         let template = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate",
@@ -163,7 +189,11 @@ impl Play {
             world,
         };
         play.follow_rollout();
-        play.follow_pods();
+        if scene.strategy.get("blueGreen").is_some() {
+            play.follow_users();
+        } else {
+            play.follow_pods();
+        }
         if let Some(seed) = scene.chaos {
             let chaos = Chaos::new(seed, Rates::default()).unwrap();
             play.world.server.set_faults(move |request| {
@@ -201,11 +231,19 @@ impl Play {
                     .iter()
                     .filter(|pod| is_ready(pod) && stays(pod))
                     .count();
-                let least = *least.lock().unwrap();
-                if ready < least {
-                    let problem = format!("{ready} ready pods, at least {least} are due");
-                    seen.lock().unwrap().wrong.push(problem);
-                }
+                expect(ready, &least, &seen);
+            }
+            std::future::ready(())
+        }));
+    }
+
+    fn follow_users(&self) {
+        let (seen, least) = (Arc::clone(&self.seen), Arc::clone(&self.least));
+        let active = watcher::Config::default().fields("metadata.name=active");
+        let events = watcher(self.world.api::<Endpoints>(), active);
+        tokio::spawn(events.for_each(move |event| {
+            if let Ok(Event::Apply(endpoints) | Event::InitApply(endpoints)) = event {
+                expect(addresses(&endpoints).count(), &least, &seen);
             }
             std::future::ready(())
         }));
@@ -312,6 +350,14 @@ impl Play {
     }
 }
 
+fn expect(ready: usize, least: &Mutex<usize>, seen: &Mutex<Seen>) {
+    let least = *least.lock().unwrap();
+    if ready < least {
+        let problem = format!("{ready} ready pods, at least {least} are due");
+        seen.lock().unwrap().wrong.push(problem);
+    }
+}
+
 impl Seen {
     fn take(&mut self, rollout: Rollout) {
         let status = rollout.status.clone().unwrap_or_default();
@@ -385,7 +431,21 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_it_settles_step_by_step(scene in scene(any_canary(), anything())) {
+    fn while_only_the_template_changes_users_of_blue_green_reach_all_pods(
+        scene in scene(any_blue_green(), calm()),
+    ) {
+        on_stage(async {
+            let mut play = Play::begin(&scene).await;
+            *play.least.lock().unwrap() = usize::try_from(scene.replicas).unwrap();
+            play.play(&scene.happenings).await;
+            play.settle().await;
+            prop_assert_eq!(play.problems(), Vec::<String>::new());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn whatever_happens_it_settles_step_by_step(scene in scene(any_strategy(), anything())) {
         on_stage(async {
             let mut play = Play::begin(&scene).await;
             play.play(&scene.happenings).await;
@@ -428,7 +488,45 @@ proptest! {
     }
 
     #[test]
-    fn the_same_history_makes_the_same_release(scene in scene(any_canary(), anything())) {
+    fn a_failed_verdict_about_blue_green_ends_in_the_stable_version(
+        before in scene(any_blue_green(), anything()),
+        is_served in any::<bool>(),
+    ) {
+        on_stage(async {
+            let when = if is_served { "postPromotionAnalysis" } else { "prePromotionAnalysis" };
+            let strategy = json!({ "blueGreen": {
+                "activeService": "active", "previewService": "preview", when: analysis(),
+            } });
+            let scene = Scene { strategy, ..before };
+            let mut play = Play::begin(&scene).await;
+            play.play(&scene.happenings).await;
+            play.happen(&Happening::Unpause).await;
+            play.happen(&Happening::Size(scene.replicas)).await;
+            play.happen(&Happening::Release(8)).await;
+            let slot = |status: &RolloutStatus| {
+                let status = status.blue_green.clone();
+                status.pre_promotion_analysis_run_status
+                    .or(status.post_promotion_analysis_run_status)
+            };
+            let rollout: Rollout = play.world.get("web").await;
+            let generation = rollout.metadata.generation.unwrap().to_string();
+            let asked = |status: &RolloutStatus| {
+                status.observed_generation == generation && slot(status).is_some()
+            };
+            let status = play.world.until_status(asked).await;
+            let (stable, run) = (status.stable_rs.clone(), slot(&status).unwrap().name);
+            play.world.judge(&run, Phase::Failed.as_str(), "").await;
+            let status = play.settle().await;
+            prop_assert!(status.abort, "{:?}", status);
+            prop_assert_eq!(&status.stable_rs, &stable);
+            prop_assert_eq!(status.blue_green.active_selector, stable);
+            prop_assert_eq!(play.problems(), Vec::<String>::new());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn the_same_history_makes_the_same_release(scene in scene(any_strategy(), anything())) {
         let mut paths = Vec::new();
         for _ in 0..2 {
             on_stage(async {

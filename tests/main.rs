@@ -7,6 +7,7 @@ mod anti_affinity;
 mod api;
 mod apiserver;
 mod apiserver_clients;
+mod blue_green;
 mod cluster;
 mod conditions;
 mod definitions;

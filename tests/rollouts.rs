@@ -11,7 +11,7 @@ use verdict::controllers::{INSTANCE_ID_LABEL, Scope};
 use verdict::rollout::labels;
 
 use crate::world::release::{a_rollout, pods};
-use crate::world::trouble::{BEFORE_AND_AFTER, REFUSALS, Trouble, ends_alike};
+use crate::world::trouble::{BEFORE_AND_AFTER, REFUSALS, Trouble, ends_alike, outcome};
 use crate::world::{PROGRAM, Running, World, seconds};
 
 /// A cluster with version 1 of a Rollout running.
@@ -246,11 +246,13 @@ async fn what_cannot_be_followed_is_said_and_nothing_is_touched() {
     let world = World::without_sources().await;
     let _running = world.start_rollouts();
     let mut rollout = a_rollout(json!({}));
-    rollout["spec"]["strategy"] = json!({ "blueGreen": { "activeService": "web" } });
+    let services = json!({ "activeService": "web", "previewService": "web" });
+    rollout["spec"]["strategy"] = json!({ "blueGreen": services });
     world.create::<Rollout>(rollout).await;
     let status = world.until_phase(RolloutPhase::Degraded).await;
-    let problem = "spec.strategy.blueGreen: Unsupported value: the blue-green strategy is not \
-        supported yet";
+    let problem = "spec.strategy.blueGreen.activeService: Invalid value: \"web\": This rollout uses \
+        the same service for the active and preview services, but two different services are \
+        required.";
     let expected = format!("InvalidSpec: The Rollout \"web\" is invalid: {problem}");
     assert_eq!(status.message, expected);
     assert_eq!(world.events("web").await, ["InvalidSpec"]);
@@ -274,38 +276,6 @@ async fn a_template_that_comes_late_is_found() {
     );
     world.create::<AnalysisTemplate>(a_template()).await;
     world.until_phase(RolloutPhase::Healthy).await;
-}
-
-/// What a story ends with: everything that must not depend on restarts and failures.
-async fn outcome(world: &World) -> Value {
-    let status = world.status().await;
-    let mut sets: Vec<Value> = (world.list::<ReplicaSet>().await.iter())
-        .map(|set| {
-            json!({
-                "name": set.name_any(),
-                "replicas": set.spec.as_ref().unwrap().replicas,
-                "revision": set.annotations()[labels::REVISION],
-            })
-        })
-        .collect();
-    sets.sort_by_key(Value::to_string);
-    let mut runs: Vec<String> = world
-        .list::<AnalysisRun>()
-        .await
-        .iter()
-        .map(AnalysisRun::name_any)
-        .collect();
-    runs.sort();
-    let conditions: Vec<String> = (status.conditions.iter())
-        .map(|one| format!("{} {:?} {}", one.condition_type, one.status, one.reason))
-        .collect::<std::collections::BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    json!({
-        "phase": status.phase, "message": status.message, "step": status.current_step_index,
-        "stable": status.stable_rs, "pods": world.ready_pods().await, "sets": sets, "runs": runs,
-        "conditions": conditions,
-    })
 }
 
 /// A good release with a pause and an analysis, then a bad one.

@@ -303,7 +303,7 @@ async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, 
     replica_sets.extend(context.replica_sets.of(&namespace, ""));
     let mut analysis_runs = context.analysis_runs.of(&namespace, &uid);
     let status = rollout.status.clone().unwrap_or_default();
-    for name in rollout::named_runs(&status) {
+    for name in rollout::awaited_runs(&status) {
         if analysis_runs.iter().any(|run| run.name_any() == name) {
             continue;
         }

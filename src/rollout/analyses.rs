@@ -1,4 +1,4 @@
-//! The AnalysisRuns of a canary: which exist, what their verdicts mean, and which are kept.
+//! The AnalysisRuns of a Rollout: which exist, what their verdicts mean, and which are kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::plan::{Canary, Step, Use};
 use crate::analysis::{Problem, Wanted, endless, field, merge};
 use crate::api::{
     AnalysisRun, AnalysisRunSlot, AnalysisRunSpec, Argument, PauseReason, Phase, PodTemplateHash,
-    RolloutAnalysis, RolloutArgument,
+    RolloutAnalysis, RolloutArgument, RolloutStatus,
 };
 
 impl Use {
@@ -23,6 +23,8 @@ impl Use {
         match self {
             Self::Background => "Background",
             Self::Step(_) => "Step",
+            Self::PrePromotion => "PrePromotion",
+            Self::PostPromotion => "PostPromotion",
         }
     }
 
@@ -30,6 +32,8 @@ impl Use {
         match self {
             Self::Background => String::new(),
             Self::Step(index) => format!("-{index}"),
+            Self::PrePromotion => "-pre".to_owned(),
+            Self::PostPromotion => "-post".to_owned(),
         }
     }
 
@@ -38,12 +42,42 @@ impl Use {
         match self {
             Self::Background => "Background analysis",
             Self::Step(_) => "Step-based analysis",
+            Self::PrePromotion => "Blue/green pre-promotion analysis",
+            Self::PostPromotion => "Blue/green post-promotion analysis",
         }
     }
 }
 
+/// Whose outcome an update waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// That of the runs that the status names.
+    Named,
+    /// Nobody's.
+    None,
+}
+
+fn slots(status: &RolloutStatus) -> impl Iterator<Item = &AnalysisRunSlot> {
+    let (canary, blue_green) = (&status.canary, &status.blue_green);
+    let slots = [
+        &canary.current_step_analysis_run_status,
+        &canary.current_background_analysis_run_status,
+        &blue_green.pre_promotion_analysis_run_status,
+        &blue_green.post_promotion_analysis_run_status,
+    ];
+    slots.into_iter().flatten()
+}
+
+/// Names of the AnalysisRuns whose verdict a status waits for: one that no cache knows may still
+/// exist. Those that nobody has seen yet are not among them.
+pub fn awaited_runs(status: &RolloutStatus) -> impl Iterator<Item = &str> {
+    let is_open = |phase: Phase| !phase.is_completed();
+    let open = slots(status).filter(move |slot| slot.status.is_some_and(is_open));
+    open.map(|slot| slot.name.as_str())
+}
+
 impl Pass<'_> {
-    /// Starts, judges, stops and deletes AnalysisRuns, as this moment of the update asks.
+    /// Starts, judges, stops and deletes AnalysisRuns, as this moment of a canary asks.
     pub(super) fn analyse(&mut self, plan: &Canary<'_>) {
         let canary = &self.old.canary;
         let (background, step) = (
@@ -77,7 +111,7 @@ impl Pass<'_> {
         };
         self.next.canary.current_background_analysis_run_status = background;
         self.next.canary.current_step_analysis_run_status = step;
-        self.stop_and_forget_others();
+        self.stop_and_forget_others(Awaited::Named);
     }
 
     /// Whether the analysis of the step at hand has succeeded.
@@ -134,7 +168,7 @@ impl Pass<'_> {
     ///
     /// A run gets its name in the status before it is made. So whatever is lost on the way, a run
     /// under the recorded name is the one that is asked, even if it ended before anybody looked.
-    fn attend(
+    pub(super) fn attend(
         &mut self,
         usage: Use,
         analysis: &RolloutAnalysis,
@@ -150,27 +184,50 @@ impl Pass<'_> {
         if self.is_spent(&slot, &run) {
             return self.named_slot(usage);
         }
-        let status = run.status.clone().unwrap_or_default();
-        let previous = slot.status;
-        let now = AnalysisRunSlot {
-            name: slot.name,
-            status: status.phase,
-            message: status.message.clone(),
-            ..AnalysisRunSlot::default()
-        };
-        if now.status != previous {
-            self.tell(usage, &now, previous);
-        }
-        match status.phase {
+        let now = self.look_at(usage, &run, slot.status);
+        match now.status {
             Some(Phase::Failed | Phase::Error) => {
                 let mut cause = format!("{} phase error/failed", usage.title());
-                if !status.message.is_empty() {
-                    cause = format!("{cause}: {}", status.message);
+                if !now.message.is_empty() {
+                    cause = format!("{cause}: {}", now.message);
                 }
                 self.abort(cause);
             }
             Some(Phase::Inconclusive) => self.pause(PauseReason::InconclusiveAnalysis),
             Some(Phase::Pending | Phase::Running | Phase::Successful) | None => {}
+        }
+        now
+    }
+
+    /// Notes how a run whose verdict means nothing any more stands, if it was ever made.
+    pub(super) fn note(
+        &mut self,
+        usage: Use,
+        slot: Option<AnalysisRunSlot>,
+    ) -> Option<AnalysisRunSlot> {
+        let slot = slot?;
+        match self.run_named(&slot.name).cloned() {
+            Some(run) => Some(self.look_at(usage, &run, slot.status)),
+            None => Some(slot).filter(|slot| slot.status.is_some()),
+        }
+    }
+
+    /// How a run stands; an Event tells what has changed.
+    fn look_at(
+        &mut self,
+        usage: Use,
+        run: &AnalysisRun,
+        previous: Option<Phase>,
+    ) -> AnalysisRunSlot {
+        let status = run.status.clone().unwrap_or_default();
+        let now = AnalysisRunSlot {
+            name: run.name_any(),
+            status: status.phase,
+            message: status.message,
+            ..AnalysisRunSlot::default()
+        };
+        if now.status != previous {
+            self.tell(usage, &now, previous);
         }
         now
     }
@@ -276,22 +333,26 @@ impl Pass<'_> {
         }
     }
 
-    /// Runs that are no longer asked for are stopped; of those that have ended, the newest stay.
-    fn stop_and_forget_others(&mut self) {
-        let canary = &self.next.canary;
-        let current = [
-            canary.current_background_analysis_run_status.as_ref(),
-            canary.current_step_analysis_run_status.as_ref(),
-        ];
-        let current: Vec<&str> = current
-            .into_iter()
-            .flatten()
-            .map(|slot| &*slot.name)
-            .collect();
+    /// Runs whose outcome is not awaited are stopped; of those that the status does not name and
+    /// that have ended, the newest stay.
+    pub(super) fn stop_and_forget_others(&mut self, awaited: Awaited) {
+        let current: Vec<&str> = slots(&self.next).map(|slot| slot.name.as_str()).collect();
+        let named = |run: &&AnalysisRun| current.contains(&run.name_any().as_str());
+        let is_open = |run: &AnalysisRun| {
+            let phase = run.status.as_ref().and_then(|status| status.phase);
+            !phase.is_some_and(Phase::is_completed) && !run.spec.terminate
+        };
+        if awaited == Awaited::None {
+            let runs = self.observed.analysis_runs.iter().map(Arc::as_ref);
+            for run in runs.filter(named).filter(|run| is_open(run)) {
+                self.changes
+                    .push(Change::StopAnalysis(Target::any_version(run)));
+            }
+        }
         let mut others: Vec<&AnalysisRun> = (self.observed.analysis_runs.iter())
             .map(Arc::as_ref)
             .filter(|run| run.metadata.deletion_timestamp.is_none())
-            .filter(|run| !current.contains(&run.name_any().as_str()))
+            .filter(|run| !named(run))
             .collect();
         others.sort_by_key(|run| {
             std::cmp::Reverse((run.metadata.creation_timestamp.clone(), run.name_any()))
@@ -318,7 +379,7 @@ impl Pass<'_> {
             if !kept {
                 self.changes
                     .push(Change::DeleteAnalysis(Target::any_version(run)));
-            } else if !phase.is_some_and(Phase::is_completed) && !run.spec.terminate {
+            } else if is_open(run) {
                 self.changes
                     .push(Change::StopAnalysis(Target::any_version(run)));
             }
@@ -352,9 +413,9 @@ pub(super) fn run_spec(
         measurement_retention: &analysis.measurement_retention,
     };
     let spec = merge(&wanted, &pass.observed.templates)?.spec;
-    // A step ends with its run; the background is stopped when the update ends.
+    // All but the background, which is stopped when the update ends, are waited for.
     let problems = match usage {
-        Use::Step(_) => endless(&spec, &field),
+        Use::Step(_) | Use::PrePromotion | Use::PostPromotion => endless(&spec, &field),
         Use::Background => Vec::new(),
     };
     if problems.is_empty() {

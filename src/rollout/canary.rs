@@ -2,8 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::change::Change;
-use super::decide::{Pass, scaling};
+use super::decide::Pass;
 use super::plan::{Canary, Step, Use, WHOLE};
 use super::replicas::{Pods, Sizes, Split, ideal_split};
 use super::revisions::Member;
@@ -12,20 +11,7 @@ use crate::api::{PauseReason, PingPongSide, ProgressType};
 impl Pass<'_> {
     /// One pass of an update that is under way, or over.
     pub(super) fn progress(&mut self, canary: &Canary<'_>) {
-        if self.is_promoted() {
-            // There is nothing that an abort could go back to.
-            self.next.abort = false;
-        }
-        if self.next.abort && self.next.promote_full {
-            // Whichever was asked for last: an abort that was seen before is the older one.
-            self.next.abort = self.old.aborted_at.is_none();
-            self.next.promote_full = !self.next.abort;
-        }
-        if self.skips_the_steps() {
-            self.next.abort = false;
-            self.next.pause_conditions.clear();
-            self.next.current_step_index = self.end();
-        }
+        self.hear_wishes();
         self.check_deadline();
         let paused = self.next.pause_conditions.len();
         self.analyse(canary);
@@ -47,22 +33,6 @@ impl Pass<'_> {
         let moves = self.changes.split_off(first);
         self.switch_canary_services(canary.written);
         self.changes.extend(moves);
-    }
-
-    /// Whether the wanted version is the stable one.
-    pub(super) fn is_promoted(&self) -> bool {
-        self.next.stable_rs == self.revisions.hash
-    }
-
-    /// The step index after the last step; none without steps.
-    pub(super) fn end(&self) -> Option<i32> {
-        Some(self.plan.step_count()).filter(|count| *count > 0)
-    }
-
-    /// Whether a person or the rollback window makes steps and pauses unnecessary.
-    pub(super) fn skips_the_steps(&self) -> bool {
-        !self.is_promoted()
-            && (self.next.promote_full || (!self.next.abort && self.is_rollback_within_window()))
     }
 
     /// The effects of an abort, whoever asked for it.
@@ -158,29 +128,6 @@ impl Pass<'_> {
         new.is_some_and(|new| self.resize(&new, goal.canary)) || stable_moved
     }
 
-    /// Gives a ReplicaSet this number of pods. Tells whether it had another.
-    fn resize(&mut self, member: &Member, replicas: i32) -> bool {
-        let resized = member.pods.wanted != replicas;
-        if resized {
-            let direction = if replicas > member.pods.wanted {
-                "up"
-            } else {
-                "down"
-            };
-            let message = format!(
-                "Scaled {direction} ReplicaSet {} (revision {}) from {} to {replicas}",
-                member.name, member.revision, member.pods.wanted
-            );
-            self.notify("ScalingReplicaSet", message);
-        }
-        if resized || member.desired() != Some(self.plan.replicas) {
-            let patch = scaling(member, replicas, self.plan.replicas);
-            self.changes.push(Change::Scale(member.into(), patch));
-        }
-        self.revisions.resized(&member.name, replicas);
-        resized
-    }
-
     /// Takes pods from versions that are neither wanted nor stable: first those that do not work,
     /// then as many as availability allows, newest version first.
     fn scale_down_others(&mut self, canary: &Canary<'_>) -> bool {
@@ -205,19 +152,6 @@ impl Pass<'_> {
             }
         }
         moved
-    }
-
-    /// Deletes old ReplicaSets beyond the history limit, with their AnalysisRuns.
-    fn trim_history(&mut self) {
-        let others = self.revisions.others.iter().filter(|other| !other.leaving);
-        let limit = usize::try_from(self.rollout.spec.revision_history_limit()).unwrap_or(0);
-        let excess = others.clone().count().saturating_sub(limit);
-        let unused =
-            |other: &&Member| other.pods.wanted == 0 && other.replicas == 0 && other.up_to_date;
-        let deleted: Vec<Member> = others.take(excess).filter(unused).cloned().collect();
-        for old in deleted {
-            self.changes.push(Change::DeleteReplicaSet((&old).into()));
-        }
     }
 
     /// Whether both versions have the sizes of this step, and nothing else has pods.
@@ -340,23 +274,12 @@ impl Pass<'_> {
         let Some(reason) = self.reason_to_promote(canary) else {
             return false;
         };
-        let next = &mut self.next;
-        next.pause_conditions.clear();
-        next.abort = false;
-        next.promote_full = false;
-        next.current_step_index = Some(self.plan.step_count()).filter(|count| *count > 0);
-        if next.stable_rs != self.revisions.hash {
-            next.stable_rs.clone_from(&self.revisions.hash);
-            if canary.written.ping_pong.is_some() {
-                next.canary.stable_ping_pong = Some(match next.canary.stable_ping_pong {
-                    Some(PingPongSide::Ping) => PingPongSide::Pong,
-                    Some(PingPongSide::Pong | PingPongSide::Other(_)) | None => PingPongSide::Ping,
-                });
-            }
-            let (revision, hash) = (self.revision, &self.revisions.hash);
-            let message =
-                format!("Rollout completed update to revision {revision} ({hash}): {reason}");
-            self.notify("RolloutCompleted", message);
+        if self.become_stable(&reason) && canary.written.ping_pong.is_some() {
+            let side = &mut self.next.canary.stable_ping_pong;
+            *side = Some(match side {
+                Some(PingPongSide::Ping) => PingPongSide::Pong,
+                Some(PingPongSide::Pong | PingPongSide::Other(_)) | None => PingPongSide::Ping,
+            });
         }
         true
     }

@@ -17,8 +17,8 @@ use super::revisions::{self, Member, Revisions};
 use super::{analyses, status};
 use crate::analysis::{Problem, Templates};
 use crate::api::{
-    AnalysisRun, ConditionType, PauseCondition, PauseReason, Rollout, RolloutAnalysis,
-    RolloutStatus,
+    AnalysisRun, BlueGreenStatus, CanaryStatus, ConditionType, PauseCondition, PauseReason,
+    Rollout, RolloutAnalysis, RolloutStatus,
 };
 
 /// All that a decision about one Rollout may depend on, the time included.
@@ -69,19 +69,6 @@ pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     }
 }
 
-/// Names of the AnalysisRuns that a status counts on: one that no cache knows may still exist. Those
-/// that nobody has seen yet are not among them.
-pub fn named_runs(status: &RolloutStatus) -> impl Iterator<Item = &str> {
-    let canary = &status.canary;
-    let slots = [
-        &canary.current_step_analysis_run_status,
-        &canary.current_background_analysis_run_status,
-    ];
-    let seen = slots.into_iter().flatten();
-    let seen = seen.filter(|slot| slot.status.is_some());
-    seen.map(|slot| slot.name.as_str())
-}
-
 /// Nothing moves until the spec is valid.
 fn invalid(
     observed: &Observed,
@@ -117,6 +104,8 @@ pub(super) struct Pass<'a> {
     pub(super) wake_at: Option<Timestamp>,
     /// Why the update is aborted in this pass.
     pub(super) abort_cause: Option<String>,
+    /// What keeps a Rollout from where it should be, where the phase alone does not tell.
+    pub(super) waits_for: Option<String>,
     /// What this pass has found on its way.
     pub(super) turn: Turn,
 }
@@ -151,20 +140,17 @@ impl<'a> Pass<'a> {
             problems: vec![],
             wake_at: None,
             abort_cause: None,
+            waits_for: None,
             turn: Turn::Ordinary,
         }
     }
 
     fn run(mut self) -> Decision {
         let plan = self.plan;
-        let steps = self
-            .rollout
-            .spec
-            .strategy
-            .canary
-            .as_ref()
-            .map(|canary| &canary.steps);
-        let step_hash = steps_hash(&serde_json::to_value(steps).unwrap_or_default());
+        let canary = self.rollout.spec.strategy.canary.as_ref();
+        let step_hash = canary.map_or_else(String::new, |canary| {
+            steps_hash(&serde_json::to_value(&canary.steps).unwrap_or_default())
+        });
         let other_template = self.revisions.hash != self.old.current_pod_hash;
         let other_steps = step_hash != self.old.current_step_hash;
         if other_template || other_steps {
@@ -179,11 +165,14 @@ impl<'a> Pass<'a> {
         self.sync_ephemeral_metadata();
         self.next.current_pod_hash.clone_from(&self.revisions.hash);
         self.next.current_step_hash = step_hash;
-        match self.turn {
-            Turn::Ordinary => match &plan.strategy {
-                Strategy::Canary(canary) => self.progress(canary),
-            },
-            Turn::Reset | Turn::ResetWithNewReplicaSet => self.reset(),
+        match &plan.strategy {
+            Strategy::Canary(_) => self.next.blue_green = BlueGreenStatus::default(),
+            Strategy::BlueGreen(_) => self.next.canary = CanaryStatus::default(),
+        }
+        match (self.turn, &plan.strategy) {
+            (Turn::Ordinary, Strategy::Canary(canary)) => self.progress(canary),
+            (Turn::Ordinary, Strategy::BlueGreen(plan)) => self.progress_blue_green(plan),
+            (Turn::Reset | Turn::ResetWithNewReplicaSet, _) => self.reset(),
         }
         if self.problems.is_empty() {
             self.finish()
@@ -331,8 +320,12 @@ impl<'a> Pass<'a> {
         next.canary.current_background_analysis_run_status = None;
         next.canary.step_plugin_statuses.clear();
         next.canary.current_experiment.clear();
+        next.blue_green.pre_promotion_analysis_run_status = None;
+        next.blue_green.post_promotion_analysis_run_status = None;
+        next.blue_green.scale_up_preview_check_point = false;
+        self.drop_passed_deadline();
         let steps = self.plan.step_count();
-        next.current_step_index = (steps > 0).then_some(0);
+        self.next.current_step_index = (steps > 0).then_some(0);
         if steps == 0 {
             return;
         }
@@ -355,38 +348,6 @@ impl<'a> Pass<'a> {
     /// Whether the wanted version is the stable one.
     pub(super) fn is_rollback_to_stable(&self) -> bool {
         !self.old.stable_rs.is_empty() && self.revisions.hash == self.old.stable_rs
-    }
-
-    /// Whether the wanted version is only a few versions older than the stable one.
-    pub(super) fn is_rollback_within_window(&self) -> bool {
-        let window = self
-            .rollout
-            .spec
-            .rollback_window
-            .as_ref()
-            .and_then(|window| window.revisions);
-        let (Some(window), Some(new), Some(stable)) = (
-            window.filter(|window| *window > 0),
-            &self.revisions.new,
-            &self.revisions.stable,
-        ) else {
-            return false;
-        };
-        let (Some(new), Some(stable)) = (new.created, stable.created) else {
-            return false;
-        };
-        let between = (self.revisions.others.iter())
-            .filter(|other| {
-                !other
-                    .annotations
-                    .contains_key("experiment.argoproj.io/name")
-            })
-            .filter(|other| {
-                other
-                    .created
-                    .is_some_and(|created| new < created && created < stable)
-            });
-        new < stable && i32::try_from(between.count()).is_ok_and(|between| between < window)
     }
 
     /// Whether the first version is on its way: there is nothing to go back to.
@@ -460,16 +421,4 @@ impl<'a> Pass<'a> {
 /// A time in whole seconds.
 pub(super) fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
-}
-
-/// The merge patch that gives a ReplicaSet this number of pods.
-pub(super) fn scaling(member: &Member, replicas: i32, desired: i32) -> Value {
-    let mut annotations = json!({ super::labels::DESIRED_REPLICAS: desired.to_string() });
-    if member
-        .annotations
-        .contains_key(super::labels::SCALE_DOWN_DEADLINE)
-    {
-        annotations[super::labels::SCALE_DOWN_DEADLINE] = Value::Null;
-    }
-    json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": replicas } })
 }

@@ -2,32 +2,39 @@
 //!
 //! ```text
 //! Observed → plan (the spec, understood) → revisions (who is who)
-//!          → canary (pods and steps) ↔ analyses (their runs) → status → Decision
+//!          → canary or blue_green (pods, steps, Services) ↔ analyses (their runs)
+//!          → status → Decision
 //! ```
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod analyses;
 mod anti_affinity;
+mod blue_green;
 mod canary;
 mod canonical;
 mod change;
+mod course;
 mod decide;
 mod defaults;
 mod ephemeral;
 mod hash;
 pub mod labels;
 pub mod operations;
+mod phase;
 mod plan;
 pub(crate) mod quantity;
 mod replicas;
 mod revisions;
+mod scale_down;
+mod scaling;
 mod services;
 mod status;
 #[cfg(test)]
 mod tests;
 
+pub use analyses::awaited_runs;
 pub use change::{Change, Decision, Notice, Target, Want};
-pub use decide::{Observed, creation_failed, decide, named_runs};
+pub use decide::{Observed, creation_failed, decide};
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
 pub use revisions::{NewReplicaSet, is_same_version};

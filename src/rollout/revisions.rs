@@ -147,6 +147,11 @@ impl Member {
     pub(super) fn desired(&self) -> Option<i32> {
         self.annotations.get(labels::DESIRED_REPLICAS)?.parse().ok()
     }
+
+    /// When it may be scaled down, as it is written.
+    pub(super) fn deadline(&self) -> Option<&String> {
+        self.annotations.get(labels::SCALE_DOWN_DEADLINE)
+    }
 }
 
 fn hash_of(replica_set: &ReplicaSet) -> Option<&str> {

@@ -7,13 +7,15 @@ use kube::core::Selector;
 
 use super::change::Notice;
 use super::decide::{Pass, Turn, whole_seconds};
-use super::plan::Step;
+use super::labels::POD_TEMPLATE_HASH;
+use super::phase::phase;
+use super::plan::{Step, Strategy};
 use crate::analysis::Problem;
-use crate::api::{Condition, ConditionStatus, ConditionType, Rollout, RolloutPhase, RolloutStatus};
+use crate::api::{Condition, ConditionStatus, ConditionType, Rollout, RolloutStatus};
 
-const ABORTED: &str = "RolloutAborted";
+pub(super) const ABORTED: &str = "RolloutAborted";
 const PAUSED: &str = "RolloutPaused";
-const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+pub(super) const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// The status of a Rollout whose spec cannot be followed, and an Event when that is news.
 pub(super) fn invalid(
@@ -129,6 +131,9 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
     settle_progress(pass, healthy);
     settle_others(pass);
     (pass.next.phase, pass.next.message) = phase(pass.rollout, &pass.next);
+    if let Some(why) = &pass.waits_for {
+        pass.next.message = format!("{}; {why}", pass.next.message);
+    }
     schedule_deadline(pass);
 }
 
@@ -140,15 +145,24 @@ fn count(pass: &mut Pass<'_>) {
     next.ready_replicas = all().map(|member| member.ready).sum();
     next.available_replicas = all().map(|member| member.pods.available).sum();
     next.hpa_replicas = next.replicas;
-    next.selector = selector_text(pass.rollout);
+    next.selector = selector_text(pass.rollout, None);
+    if let Some(active) = pass.active_version().cloned() {
+        let next = &mut pass.next;
+        next.ready_replicas = active.ready;
+        next.available_replicas = active.pods.available;
+        next.hpa_replicas = active.replicas;
+        next.selector = selector_text(pass.rollout, Some(active.hash));
+    }
 }
 
-fn selector_text(rollout: &Rollout) -> String {
-    let selector = rollout
-        .spec
-        .selector
-        .clone()
-        .and_then(|written| Selector::try_from(written).ok());
+/// The selector of all pods, or of those of one version.
+fn selector_text(rollout: &Rollout, hash: Option<String>) -> String {
+    let mut written = rollout.spec.selector.clone();
+    if let (Some(written), Some(hash)) = (&mut written, hash) {
+        let labels = written.match_labels.get_or_insert_default();
+        labels.insert(POD_TEMPLATE_HASH.to_owned(), hash);
+    }
+    let selector = written.and_then(|written| Selector::try_from(written).ok());
     selector
         .map(|selector| selector.to_string())
         .unwrap_or_default()
@@ -176,12 +190,20 @@ fn is_paused(pass: &Pass<'_>) -> bool {
 
 fn settle_health(pass: &mut Pass<'_>) -> Health {
     let (next, replicas) = (&pass.next, pass.plan.replicas);
+    let has_arrived = match &pass.plan.strategy {
+        Strategy::Canary(_) => {
+            pass.is_promoted() && next.replicas == replicas && next.current_step_index == pass.end()
+        }
+        Strategy::BlueGreen(plan) => {
+            let (hash, selected) = (&next.current_pod_hash, &next.blue_green);
+            selected.active_selector == *hash
+                && (plan.preview.is_none() || selected.preview_selector == *hash)
+        }
+    };
     let healthy = !is_paused(pass)
-        && pass.is_promoted()
+        && has_arrived
         && next.updated_replicas == replicas
-        && next.available_replicas == replicas
-        && next.replicas == replicas
-        && next.current_step_index == pass.end();
+        && next.available_replicas == replicas;
     let before = condition(&pass.old, &ConditionType::Healthy).map(|condition| condition.status);
     if healthy || before.is_some() {
         let (status, message) = if healthy {
@@ -328,6 +350,8 @@ fn has_progressed(pass: &Pass<'_>) -> bool {
         || next.stable_rs != old.stable_rs
         || next.current_step_index != old.current_step_index
         || next.current_step_hash != old.current_step_hash
+        || next.blue_green.active_selector != old.blue_green.active_selector
+        || next.blue_green.preview_selector != old.blue_green.preview_selector
 }
 
 /// When the update counts as stuck; `None` while nothing says that it should move.
@@ -339,7 +363,14 @@ fn deadline(pass: &Pass<'_>) -> Option<Timestamp> {
     if matches!(
         pass.plan.step(pass.next.current_step_index),
         Some(Step::Analysis(_) | Step::Pause(_))
-    ) {
+    ) || pass.is_being_judged()
+        || (pass.is_promoted()
+            && pass
+                .revisions
+                .others
+                .iter()
+                .any(|old| old.deadline().is_some()))
+    {
         return None;
     }
     let seconds = i64::from(pass.rollout.spec.progress_deadline_seconds());
@@ -402,7 +433,12 @@ fn settle_others(pass: &mut Pass<'_>) {
             "Rollout is paused",
         );
     }
-    let (status, message) = if pass.next.available_replicas >= pass.plan.replicas {
+    let is_served = match &pass.plan.strategy {
+        Strategy::Canary(_) => true,
+        Strategy::BlueGreen(_) => pass.active_version().is_some(),
+    };
+    let is_available = is_served && pass.next.available_replicas >= pass.plan.replicas;
+    let (status, message) = if is_available {
         (True, "Rollout has minimum availability")
     } else {
         (False, "Rollout does not have minimum availability")
@@ -459,51 +495,6 @@ fn settle_completion(pass: &mut Pass<'_>) {
             format!("Rollout not completed, started update to revision {revision} ({hash})");
         pass.notify("RolloutNotCompleted", message);
     }
-}
-
-/// Phase and message: the first that fits.
-///
-/// # Source
-/// `CalculateRolloutPhase` in `utils/rollout/rolloututil.go` of Argo Rollouts.
-fn phase(rollout: &Rollout, status: &RolloutStatus) -> (Option<RolloutPhase>, String) {
-    let (phase, message) = phase_of(rollout, status);
-    (Some(phase), message)
-}
-
-fn phase_of(rollout: &Rollout, status: &RolloutStatus) -> (RolloutPhase, String) {
-    use RolloutPhase::{Degraded, Healthy, Paused, Progressing};
-    for condition in &status.conditions {
-        if condition.condition_type == ConditionType::InvalidSpec {
-            return (Degraded, format!("InvalidSpec: {}", condition.message));
-        }
-        if [ABORTED, TIMED_OUT].contains(&condition.reason.as_str()) {
-            return (
-                Degraded,
-                format!("{}: {}", condition.reason, condition.message),
-            );
-        }
-    }
-    if rollout.spec.paused {
-        return (Paused, "manually paused".into());
-    }
-    if let Some(condition) = status.pause_conditions.first() {
-        return (Paused, condition.reason.to_string());
-    }
-    if rollout.spec.restart_at.is_some() && rollout.spec.restart_at != status.restarted_at {
-        return (Progressing, "rollout is restarting".into());
-    }
-    let message = if status.updated_replicas < rollout.spec.replicas() {
-        "more replicas need to be updated"
-    } else if status.available_replicas < status.updated_replicas {
-        "updated replicas are still becoming available"
-    } else if status.replicas > status.updated_replicas {
-        "old replicas are pending termination"
-    } else if status.stable_rs.is_empty() || status.stable_rs != status.current_pod_hash {
-        "waiting for all steps to complete"
-    } else {
-        return (Healthy, String::new());
-    };
-    (Progressing, message.into())
 }
 
 /// The status of a Rollout whose new ReplicaSet could not be created, and an Event about it.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Event, Pod, Service};
+use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::{self, Event as WatchEvent};
 use kube::runtime::{WatchStreamExt as _, reflector};
@@ -114,13 +115,56 @@ impl World {
 
     /// Images of the pods that are ready, each with their number.
     pub(crate) async fn ready_pods(&self) -> Vec<(String, usize)> {
+        self.images_of(is_ready).await
+    }
+
+    async fn images_of(&self, is_meant: impl Fn(&Pod) -> bool) -> Vec<(String, usize)> {
         let mut images: Vec<String> = (self.list::<Pod>().await.iter())
-            .filter(|pod| is_ready(pod))
+            .filter(|pod| is_meant(pod))
             .filter_map(|pod| pod.spec.as_ref()?.containers.first()?.image.clone())
             .collect();
         images.sort();
         let chunks = images.chunk_by(|one, other| one == other);
         chunks.map(|same| (same[0].clone(), same.len())).collect()
+    }
+
+    /// Makes Services that select the pods of all versions.
+    pub(crate) async fn create_services(&self, names: &[&str]) {
+        for name in names {
+            let ports = json!([{ "port": 80, "targetPort": 8080 }]);
+            let service = json!({
+                "metadata": { "name": name },
+                "spec": { "selector": { "app": "web" }, "ports": ports },
+            });
+            self.create::<Service>(service).await;
+        }
+    }
+
+    /// Images of the pods that a Service sends requests to, each with their number.
+    pub(crate) async fn behind(&self, service: &str) -> Vec<(String, usize)> {
+        let endpoints: Endpoints = self.get(service).await;
+        let names = addresses(&endpoints);
+        let names: Vec<&str> = names
+            .filter_map(|address| address.target_ref.as_ref()?.name.as_deref())
+            .collect();
+        self.images_of(|pod| names.contains(&pod.name_any().as_str()))
+            .await
+    }
+
+    /// The fewest pods behind a Service at any moment from now on.
+    pub(crate) fn fewest_pods_behind(&self, service: &'static str) -> Arc<AtomicUsize> {
+        let fewest = Arc::new(AtomicUsize::new(usize::MAX));
+        let seen = Arc::clone(&fewest);
+        let events = watcher::watcher(self.api::<Endpoints>(), watcher::Config::default());
+        tokio::spawn(events.for_each(move |event| {
+            if let Ok(WatchEvent::Apply(endpoints) | WatchEvent::InitApply(endpoints)) = event
+                && endpoints.name_any() == service
+            {
+                seen.fetch_min(addresses(&endpoints).count(), Ordering::Relaxed);
+            }
+            std::future::ready(())
+        }));
+        fewest
     }
 
     /// Messages of all Events of a reason.
@@ -152,6 +196,12 @@ impl World {
         }));
         fewest
     }
+}
+
+/// The pods that take requests.
+pub(crate) fn addresses(endpoints: &Endpoints) -> impl Iterator<Item = &EndpointAddress> {
+    let subsets = endpoints.subsets.iter().flatten();
+    subsets.flat_map(|subset| subset.addresses.iter().flatten())
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {

@@ -1,14 +1,20 @@
 //! A controller that is refused one of its writes, or killed at it.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
+use verdict::api::AnalysisRun;
 use verdict::apiserver::{Fault, RequestSummary};
+use verdict::rollout::labels;
 
 use super::{PROGRAM, World, seconds};
 
@@ -92,4 +98,35 @@ pub(crate) async fn ends_alike(
         let (outcome, _) = Box::pin(tell(Some(trouble))).await;
         assert_eq!(outcome, expected, "{trouble:?}");
     }
+}
+
+/// What a story ends with: everything that must not depend on restarts and failures.
+pub(crate) async fn outcome(world: &World) -> Value {
+    let status = world.status().await;
+    let mut sets: Vec<Value> = (world.list::<ReplicaSet>().await.iter())
+        .map(|set| {
+            json!({
+                "name": set.name_any(),
+                "replicas": set.spec.as_ref().unwrap().replicas,
+                "revision": set.annotations()[labels::REVISION],
+            })
+        })
+        .collect();
+    sets.sort_by_key(Value::to_string);
+    let runs = world.list::<AnalysisRun>().await;
+    let runs: BTreeSet<String> = runs.iter().map(AnalysisRun::name_any).collect();
+    let conditions: BTreeSet<String> = (status.conditions.iter())
+        .map(|one| format!("{} {:?} {}", one.condition_type, one.status, one.reason))
+        .collect();
+    let services: BTreeSet<String> = (world.list::<Service>().await.iter())
+        .map(|service| {
+            let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone());
+            format!("{} {selector:?}", service.name_any())
+        })
+        .collect();
+    json!({
+        "phase": status.phase, "message": status.message, "step": status.current_step_index,
+        "stable": status.stable_rs, "pods": world.ready_pods().await, "sets": sets, "runs": runs,
+        "conditions": conditions, "services": services, "blueGreen": status.blue_green,
+    })
 }

@@ -1,5 +1,6 @@
 //! A Rollout's spec as it is understood, or everything that is wrong with it.
 
+mod blue_green;
 mod canary;
 mod pods;
 mod roles;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::analysis::Problem;
 use crate::api::{Rollout, RolloutAnalysis, RolloutSpec};
 
+pub(super) use blue_green::{BlueGreen, Consent};
 pub(super) use canary::Canary;
 
 /// What a valid Rollout asks for.
@@ -25,6 +27,7 @@ pub(super) struct Plan<'a> {
 #[derive(Debug)]
 pub(super) enum Strategy<'a> {
     Canary(Canary<'a>),
+    BlueGreen(BlueGreen<'a>),
 }
 
 /// One step of a canary.
@@ -73,6 +76,7 @@ impl<'a> Plan<'a> {
     fn steps(&self) -> &[Step<'a>] {
         match &self.strategy {
             Strategy::Canary(canary) => &canary.steps,
+            Strategy::BlueGreen(_) => &[],
         }
     }
 
@@ -94,10 +98,16 @@ impl<'a> Plan<'a> {
             Step::Analysis(analysis) => Some((Use::Step(index), *analysis)),
             Step::SetWeight(_) | Step::Pause(_) => None,
         });
-        let background = match &self.strategy {
-            Strategy::Canary(canary) => canary.background.map(|a| (Use::Background, a)),
+        let others = match &self.strategy {
+            Strategy::Canary(canary) => vec![(Use::Background, canary.background)],
+            Strategy::BlueGreen(plan) => vec![
+                (Use::PrePromotion, plan.before),
+                (Use::PostPromotion, plan.after),
+            ],
         };
-        steps.chain(background).collect()
+        let others = others.into_iter();
+        let others = others.filter_map(|(usage, analysis)| Some((usage, analysis?)));
+        steps.chain(others).collect()
     }
 }
 
@@ -107,6 +117,10 @@ pub(super) enum Use {
     Background,
     /// The step of this index.
     Step(i32),
+    /// Before the active Service is switched.
+    PrePromotion,
+    /// After that.
+    PostPromotion,
 }
 
 impl Use {
@@ -115,6 +129,8 @@ impl Use {
         match self {
             Self::Background => format!("{CANARY}.analysis.templates"),
             Self::Step(index) => format!("{CANARY}.steps[{index}].analysis.templates"),
+            Self::PrePromotion => format!("{BLUE_GREEN}.prePromotionAnalysis.templates"),
+            Self::PostPromotion => format!("{BLUE_GREEN}.postPromotionAnalysis.templates"),
         }
     }
 }
@@ -167,9 +183,9 @@ fn check_strategy<'a>(
             }
             Canary::of(canary, replicas, problems).map(Strategy::Canary)
         }
-        (None, Some(_)) => {
-            problems.push(unsupported(BLUE_GREEN, "the blue-green strategy"));
-            None
+        (None, Some(blue_green)) => {
+            let plan = BlueGreen::of(blue_green, spec, problems);
+            Some(Strategy::BlueGreen(plan))
         }
         (None, None) => {
             let why =

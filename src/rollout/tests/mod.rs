@@ -6,8 +6,10 @@
     reason = "literals read better than references to them"
 )]
 
+mod blue_green;
 mod canary;
 mod laws;
+mod laws_blue_green;
 mod refusals;
 mod services;
 mod world;

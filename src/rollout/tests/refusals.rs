@@ -99,10 +99,6 @@ fn everything_that_is_wrong_is_reported_at_once() {
 fn what_is_not_supported_yet_is_refused_by_name() {
     let cases = [
         (
-            json!({"blueGreen": {"activeService": "a"}}),
-            "spec.strategy.blueGreen",
-        ),
-        (
             json!({"canary": {"trafficRouting": {"smi": {}}}}),
             "canary.trafficRouting",
         ),

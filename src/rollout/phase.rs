@@ -1,0 +1,81 @@
+//! How a Rollout is, in one word and one sentence.
+
+use super::status::{ABORTED, TIMED_OUT};
+use crate::api::{BlueGreenStrategy, ConditionType, Phase, Rollout, RolloutPhase, RolloutStatus};
+
+/// Phase and message: the first that fits.
+///
+/// # Source
+/// `CalculateRolloutPhase` in `utils/rollout/rolloututil.go` of Argo Rollouts.
+pub(super) fn phase(rollout: &Rollout, status: &RolloutStatus) -> (Option<RolloutPhase>, String) {
+    let (phase, message) = phase_of(rollout, status);
+    (Some(phase), message)
+}
+
+fn phase_of(rollout: &Rollout, status: &RolloutStatus) -> (RolloutPhase, String) {
+    use RolloutPhase::{Degraded, Healthy, Paused, Progressing};
+    for condition in &status.conditions {
+        if condition.condition_type == ConditionType::InvalidSpec {
+            return (Degraded, format!("InvalidSpec: {}", condition.message));
+        }
+        if [ABORTED, TIMED_OUT].contains(&condition.reason.as_str()) {
+            return (
+                Degraded,
+                format!("{}: {}", condition.reason, condition.message),
+            );
+        }
+    }
+    if rollout.spec.paused {
+        return (Paused, "manually paused".into());
+    }
+    if let Some(condition) = status.pause_conditions.first() {
+        return (Paused, condition.reason.to_string());
+    }
+    if rollout.spec.restart_at.is_some() && rollout.spec.restart_at != status.restarted_at {
+        return (Progressing, "rollout is restarting".into());
+    }
+    let is_promoted = !status.stable_rs.is_empty() && status.stable_rs == status.current_pod_hash;
+    let strategy = &rollout.spec.strategy;
+    let message = if status.updated_replicas < rollout.spec.replicas() {
+        "more replicas need to be updated"
+    } else if status.available_replicas < status.updated_replicas {
+        "updated replicas are still becoming available"
+    } else if let Some(plan) = &strategy.blue_green {
+        match unfinished(plan, status, is_promoted) {
+            Some(message) => message,
+            None => return (Healthy, String::new()),
+        }
+    } else if status.replicas > status.updated_replicas {
+        "old replicas are pending termination"
+    } else if !is_promoted {
+        "waiting for all steps to complete"
+    } else {
+        return (Healthy, String::new());
+    };
+    (Progressing, message.into())
+}
+
+/// What a blue-green update waits for when all its pods are there.
+fn unfinished(
+    plan: &BlueGreenStrategy,
+    status: &RolloutStatus,
+    is_promoted: bool,
+) -> Option<&'static str> {
+    let active = &status.blue_green.active_selector;
+    if active.is_empty() || *active != status.current_pod_hash {
+        return Some("active service cutover pending");
+    }
+    if is_promoted {
+        return None;
+    }
+    let judged = status
+        .blue_green
+        .post_promotion_analysis_run_status
+        .as_ref();
+    let is_judged = judged.is_some_and(|slot| slot.status.is_some_and(Phase::is_completed));
+    if plan.post_promotion_analysis.is_some() && !is_judged {
+        Some("waiting for analysis to complete")
+    } else {
+        Some("waiting for post-promotion verification to complete")
+    }
+}
