@@ -62,6 +62,35 @@ fn without_prometheus_the_good_release_is_promoted_and_the_bad_one_aborted() {
 }
 
 #[test]
+fn with_blue_green_a_bad_version_is_refused_and_a_weak_one_is_switched_back() {
+    let expected = [
+        "No Prometheus",
+        "release +v1 is deployed",
+        "switch +users reach the new version: Service web-active selects",
+        "release +v2 is released",
+        "pods +new 5 of 5 ready, stable 5 of 5 ready",
+        "measured +ratio = 1, wanted result >= 0.95: passed",
+        "verdict +Successful: .*-pre",
+        "switch +users reach the new version",
+        "traffic +100 % of the requests go to the new version; it fails 0 % of them",
+        "verdict +Successful: .*-post",
+        "release +v3 is released",
+        r"measured +ratio = 0\.\d+, wanted result >= 0.95: failed",
+        "rollout +Degraded: .*revision 3: Blue/green pre-promotion analysis",
+        "release +v4 is released",
+        "verdict +Successful: .*-pre",
+        "switch +users reach the new version",
+        "rollout +Degraded: .*revision 4: Blue/green post-promotion analysis",
+        "v2 +promoted after .*: 2 analyses",
+        "v3 +aborted after .*ratio",
+        "v4 +aborted after .*ratio",
+        r"users +never fewer than 5 ready pods; .*; 0 \(0 %\) reached v3; \d+ \(\d+ %\) reached v4",
+    ];
+    let arguments = ["--once", "--strategy", "blue-green", "--prometheus", "none"];
+    tells(&arguments, &expected);
+}
+
+#[test]
 fn a_real_prometheus_measures_the_same() {
     if tool("prometheus").is_none() {
         return;

@@ -66,6 +66,7 @@ async fn world(program: &std::path::Path) -> World {
         let behaviour = Behaviour {
             latency,
             error_rate,
+            ..Behaviour::default()
         };
         workload
             .start_instance(hash, labels, behaviour)

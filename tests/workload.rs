@@ -57,6 +57,7 @@ fn behaviour(millis: u64, error_rate: f64) -> Behaviour {
     Behaviour {
         latency: Duration::from_millis(millis),
         error_rate,
+        ..Behaviour::default()
     }
 }
 

@@ -5,25 +5,30 @@ use std::future::Future;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::serving::{self, Serving, ServingArgs, Token};
 use super::{Exit, Output};
-use crate::simulation::demo::{Ending, MetricSource, World, play, watch_on};
+use crate::simulation::demo::{Ending, MetricSource, Strategy, World, play, watch_on};
 use crate::simulation::prometheus;
 use crate::telemetry::{LogFormat, start_logging};
 use crate::view::{Line, Paint};
 
-/// Watch a good release being promoted and a bad one being aborted
+/// Watch a good release being promoted and bad ones being aborted
 ///
 /// Runs an embedded cluster with the controllers, a workload under real HTTP load and what measures
 /// it, all in this process and on loopback ports. Nothing is installed and nothing is left behind.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// End after the two releases; the exit code is 0 only if the good one was promoted and the bad
-    /// one aborted by its metrics
+    /// How versions replace each other: canary releases a good and a bad one; blue-green also one
+    /// that fails only when users reach it
+    #[arg(long, value_enum, default_value_t = StrategyArg::Canary)]
+    strategy: StrategyArg,
+
+    /// End after the releases; the exit code is 0 only if the good one was promoted and the bad ones
+    /// were aborted by their metrics
     #[arg(long)]
     once: bool,
 
@@ -43,6 +48,22 @@ pub(super) struct DemoArgs {
         default_value = "warn"
     )]
     loglevel: tracing::Level,
+}
+
+/// How versions replace each other, as asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StrategyArg {
+    Canary,
+    BlueGreen,
+}
+
+impl From<StrategyArg> for Strategy {
+    fn from(asked: StrategyArg) -> Self {
+        match asked {
+            StrategyArg::Canary => Self::Canary,
+            StrategyArg::BlueGreen => Self::BlueGreen,
+        }
+    }
 }
 
 /// What measures, as asked for.
@@ -80,7 +101,7 @@ enum Error {
     Demo(#[from] crate::simulation::demo::Error),
     #[error(transparent)]
     Serving(#[from] serving::Error),
-    #[error("interrupted before both releases were decided")]
+    #[error("interrupted before all releases were decided")]
     Interrupted,
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
@@ -100,11 +121,12 @@ pub(super) fn run(args: &DemoArgs, output: &mut Output) -> Exit {
 
 async fn show(args: &DemoArgs, output: &mut Output) -> Result<Exit, Error> {
     let source = source(&args.prometheus);
-    introduce(&source, output);
+    let strategy = args.strategy.into();
+    introduce(strategy, &source, output);
     let interrupted = interrupted().map_err(Error::Signals)?;
     tokio::pin!(interrupted);
     let world = tokio::select! {
-        world = World::start(source) => world?,
+        world = World::start(strategy, source) => world?,
         () = &mut interrupted => return Err(Error::Interrupted),
     };
     let shown = if args.once {
@@ -178,12 +200,22 @@ fn interrupted() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn introduce(source: &MetricSource, output: &mut Output) {
+fn introduce(strategy: Strategy, source: &MetricSource, output: &mut Output) {
     output.data("An embedded cluster runs `web` on 5 pods: real HTTP servers, under real load.");
-    output.data(
-        "A good v2 gets 20 % of it, then 60 %, and is promoted if its metrics hold their limits.",
-    );
-    output.data("A bad v3, which fails 30 % of its requests, must be aborted without harm to v2.");
+    let what: &[&str] = match strategy {
+        Strategy::Canary => &[
+            "A good v2 gets 20 % of it, then 60 %, and is promoted if its metrics hold their limits.",
+            "A bad v3, which fails 30 % of its requests, must be aborted without harm to v2.",
+        ],
+        Strategy::BlueGreen => &[
+            "A good v2 is tried as a preview, gets all of it at once, and stays if its metrics hold.",
+            "A bad v3, which fails 30 % of its requests, must be refused before users reach it.",
+            "A weak v4 stands the test, but not as many requests as users send: they must get v2 back.",
+        ],
+    };
+    for line in what {
+        output.data(line);
+    }
     match source {
         MetricSource::Program(program) => {
             output.data(format_args!(

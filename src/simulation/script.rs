@@ -19,7 +19,7 @@ use super::Options;
 pub const PREFIX: &str = "simulation.verdict.dev/";
 
 /// The annotations of a pod that script it: the name after [`PREFIX`], an example, the meaning.
-pub const ANNOTATIONS: [(&str, &str, &str); 11] = [
+pub const ANNOTATIONS: [(&str, &str, &str); 12] = [
     (
         "starts-after",
         "2s",
@@ -68,6 +68,11 @@ pub const ANNOTATIONS: [(&str, &str, &str); 11] = [
         "error-rate",
         "0.25",
         "share of its answers that are errors, where requests are simulated; 0",
+    ),
+    (
+        "capacity",
+        "5",
+        "requests a second that it takes, where requests are simulated; more are refused",
     ),
 ];
 

@@ -38,8 +38,19 @@ pub struct RolloutView {
     pub canary: Option<VersionView>,
     /// The pods of the stable version; `None` before there is one.
     pub stable: Option<VersionView>,
+    /// Where users are, with blue-green; `None` with a canary, whose versions share them.
+    pub switch: Option<SwitchView>,
     /// The analyses of the wanted version, in the order of their creation.
     pub analyses: Vec<AnalysisView>,
+}
+
+/// The version that users of a blue-green Rollout reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchView {
+    /// The active Service.
+    pub service: String,
+    /// The pod template hash that it selects; empty while it selects the pods of all versions.
+    pub hash: String,
 }
 
 /// A step of a canary.
@@ -94,6 +105,15 @@ impl RolloutView {
             step: step(rollout, &status),
             canary: version(current).filter(|_| current != stable),
             stable: version(stable),
+            switch: rollout
+                .spec
+                .strategy
+                .blue_green
+                .as_ref()
+                .map(|spec| SwitchView {
+                    service: spec.active_service.clone(),
+                    hash: status.blue_green.active_selector.clone(),
+                }),
             analyses: owned.into_iter().map(|run| AnalysisView::of(run)).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::api::{Measurement, Phase, RolloutPhase};
 
-use super::{AnalysisView, Line, Mark, MetricView, RolloutView, VersionView};
+use super::{AnalysisView, Line, Mark, MetricView, RolloutView, SwitchView, VersionView};
 
 /// What `after` tells that `before` did not, in the order in which things come about.
 #[must_use]
@@ -22,6 +22,7 @@ pub fn news(before: &RolloutView, after: &RolloutView) -> Vec<Line> {
     }
     lines.extend(step_news(before, after));
     lines.extend(pod_news(before, after));
+    lines.extend(switch_news(before, after));
     for analysis in after
         .analyses
         .iter()
@@ -42,6 +43,22 @@ fn step_news(before: &RolloutView, after: &RolloutView) -> Option<Line> {
     Some(Line::new(Mark::Plain, "step", text))
 }
 
+fn switch_news(before: &RolloutView, after: &RolloutView) -> Option<Line> {
+    let switch = after
+        .switch
+        .as_ref()
+        .filter(|switch| !switch.hash.is_empty());
+    let switch = switch.filter(|switch| before.switch.as_ref() != Some(*switch))?;
+    let is_wanted = after
+        .canary
+        .as_ref()
+        .is_none_or(|new| new.hash == switch.hash);
+    let which = if is_wanted { "new" } else { "stable" };
+    let SwitchView { service, hash } = switch;
+    let text = format!("users reach the {which} version: Service {service} selects {hash}");
+    Some(Line::new(Mark::Plain, "switch", text))
+}
+
 fn pod_news(before: &RolloutView, after: &RolloutView) -> Option<Line> {
     let pods = |view: &RolloutView| (ready(view.canary.as_ref()), ready(view.stable.as_ref()));
     if pods(before) == pods(after) || pods(after) == (None, None) {
@@ -54,9 +71,11 @@ fn pod_news(before: &RolloutView, after: &RolloutView) -> Option<Line> {
             version.ready, version.wanted
         ))
     };
-    let both = [one("canary", &after.canary), one("stable", &after.stable)];
+    let shares = after.switch.is_none();
+    let canary = if shares { "canary" } else { "new" };
+    let both = [one(canary, &after.canary), one("stable", &after.stable)];
     let mut text = both.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    if let (Some(_), Some(share)) = (&after.canary, after.canary_share()) {
+    if let (Some(_), Some(share), true) = (&after.canary, after.canary_share(), shares) {
         text = format!("{text}: {share} % of the ready pods are canary");
     }
     Some(Line::new(Mark::Plain, "pods", text))

@@ -192,6 +192,29 @@ fn an_abort_is_told_with_its_reason() {
 }
 
 #[test]
+fn a_switch_is_told_with_who_is_reached_then() {
+    let mut blue_green = rollout("2", &at_step(0));
+    let strategy = json!({"blueGreen": {"activeService": "web-active"}});
+    blue_green.spec.strategy = serde_json::from_value(strategy).unwrap();
+    let sets = [replica_set("old", UID, 5, 5), replica_set("new", UID, 5, 5)];
+    let mut reached = |hash: &str| {
+        let status = blue_green.status.get_or_insert_default();
+        status.blue_green.active_selector = hash.to_owned();
+        RolloutView::of(&blue_green, &sets, &[])
+    };
+    let views = [reached("old"), reached("new"), reached("old")];
+    let expected = [
+        "pods      new 5 of 5 ready, stable 5 of 5 ready",
+        "switch    users reach the stable version: Service web-active selects old",
+    ];
+    assert_eq!(told(&healthy(), &views[0])[1..3], expected);
+    let expected = "switch    users reach the new version: Service web-active selects new";
+    assert_eq!(told(&views[0], &views[1]), [expected]);
+    let expected = "switch    users reach the stable version: Service web-active selects old";
+    assert_eq!(told(&views[1], &views[2]), [expected]);
+}
+
+#[test]
 fn colour_adds_to_words_and_can_be_left_out() {
     let line = Line::new(Mark::Bad, "verdict", "Failed");
     assert_eq!(line.painted(Paint::None).to_string(), "verdict   Failed");

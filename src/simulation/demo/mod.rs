@@ -1,4 +1,4 @@
-//! The demo: a whole world in one process, in which a good version and a bad one are released.
+//! The demo: a whole world in one process, in which good and bad versions are released.
 //!
 //! ```text
 //! Play ── releases ──▶ API server ◀── controllers, simulation
@@ -6,19 +6,31 @@
 //!   └── watches ──────────┤                 ▼
 //!                         ▼          Prometheus or /stats
 //!        Load ──HTTP──▶ Workload ◀──────────┘
+//!          └─ the pods behind the Service that users reach
 //! ```
 
+mod acts;
 mod objects;
 mod play;
 mod traffic;
 mod watched;
 mod world;
 
-pub use play::{Ending, Tell, play, watch_on};
+pub use acts::play;
+pub use play::{Ending, Tell, watch_on};
 pub use world::{MetricSource, World};
 
 use crate::cluster;
 use crate::simulation::{prometheus, workload};
+
+/// How the demo's Rollout replaces one version by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Step by step; both versions share the users.
+    Canary,
+    /// At once; the new version is tried before and after.
+    BlueGreen,
+}
 
 /// Why the demo cannot go on.
 #[derive(Debug, thiserror::Error)]

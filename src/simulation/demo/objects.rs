@@ -1,11 +1,12 @@
 //! The objects that the demo applies.
 
+use k8s_openapi::api::core::v1::Service;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Error, MetricSource};
+use super::{Error, MetricSource, Strategy};
 use crate::api::{API_VERSION, AnalysisTemplate, Rollout};
-use crate::simulation::workload::{ERROR_RATE, LATENCY};
+use crate::simulation::workload::{CAPACITY, ERROR_RATE, LATENCY};
 
 /// Name of the Rollout, and the value of its pods' label `app`.
 pub(super) const NAME: &str = "web";
@@ -13,6 +14,9 @@ pub(super) const NAME: &str = "web";
 pub(super) const NAMESPACE: &str = "default";
 /// How many pods it has: a fifth of the traffic is one of them.
 pub(super) const REPLICAS: i32 = 5;
+
+/// The Service of the version that is only tried.
+pub(super) const PREVIEW: &str = "web-preview";
 
 const SUCCESS_RATE: &str =
     include_str!("../../../analysis-templates/prometheus/http-success-rate.yaml");
@@ -24,25 +28,55 @@ const JSON_RATIO: &str = include_str!("../../../analysis-templates/web/json-rati
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Version {
     pub(super) name: &'static str,
-    /// Share of its answers that are errors, as the annotation writes it.
-    pub(super) error_rate: &'static str,
+    /// The annotation that makes it what it is, if it is not good.
+    pub(super) flaw: Option<(&'static str, &'static str)>,
 }
 
 /// What runs at the beginning.
 pub(super) const FIRST: Version = Version {
     name: "v1",
-    error_rate: "0",
+    flaw: None,
 };
 /// A release that must be promoted.
 pub(super) const GOOD: Version = Version {
     name: "v2",
-    error_rate: "0",
+    flaw: None,
 };
 /// A release that must be aborted.
 pub(super) const BAD: Version = Version {
     name: "v3",
-    error_rate: "0.3",
+    flaw: Some((ERROR_RATE, "0.3")),
 };
+/// A release that stands the test, but not the users: so many requests are too many for a pod.
+pub(super) const WEAK: Version = Version {
+    name: "v4",
+    flaw: Some((CAPACITY, "6")),
+};
+
+impl Strategy {
+    /// The Service that users reach.
+    pub(super) fn service(self) -> &'static str {
+        match self {
+            Self::Canary => NAME,
+            Self::BlueGreen => "web-active",
+        }
+    }
+
+    /// The Services that there are.
+    pub(super) fn services(self) -> Result<Vec<Service>, Error> {
+        let names: &[&str] = match self {
+            Self::Canary => &[NAME],
+            Self::BlueGreen => &["web-active", PREVIEW],
+        };
+        let service = |name: &&str| {
+            let ports = json!([{"port": 80, "targetPort": 8080}]);
+            let spec = json!({"selector": {"app": NAME}, "ports": ports});
+            let metadata = json!({"name": name, "namespace": NAMESPACE});
+            object("a Service", json!({"metadata": metadata, "spec": spec}))
+        };
+        names.iter().map(service).collect()
+    }
+}
 
 /// The templates that the source's metrics need.
 pub(super) fn templates(source: &MetricSource) -> Result<Vec<AnalysisTemplate>, Error> {
@@ -82,7 +116,7 @@ pub(super) struct Questions<'a> {
 }
 
 /// The Rollout with its first version.
-pub(super) fn rollout(questions: &Questions<'_>) -> Result<Rollout, Error> {
+pub(super) fn rollout(strategy: Strategy, questions: &Questions<'_>) -> Result<Rollout, Error> {
     // Another's Prometheus may scrape less often than our own, which does so every second.
     let (delay, pace, window) = match questions.source {
         MetricSource::Program(_) => ("8s", "2s", "5s"),
@@ -90,6 +124,28 @@ pub(super) fn rollout(questions: &Questions<'_>) -> Result<Rollout, Error> {
         MetricSource::Workload => ("4s", "2s", "4s"),
     };
     let analysis = |delay| questions.analysis(delay, pace, window);
+    let strategy = match strategy {
+        Strategy::Canary => json!({"canary": {
+            // A pod goes only when another one is ready.
+            "maxSurge": 1,
+            "maxUnavailable": 0,
+            "steps": [
+                {"setWeight": 20},
+                {"analysis": analysis(delay)},
+                {"setWeight": 60},
+                {"pause": {"duration": "5s"}},
+                {"analysis": analysis("0s")},
+            ],
+        }}),
+        Strategy::BlueGreen => json!({"blueGreen": {
+            "activeService": strategy.service(),
+            "previewService": PREVIEW,
+            "prePromotionAnalysis": analysis(delay),
+            "postPromotionAnalysis": analysis(delay),
+            "scaleDownDelaySeconds": 5,
+            "abortScaleDownDelaySeconds": 5,
+        }}),
+    };
     let value = json!({
         "apiVersion": API_VERSION,
         "kind": "Rollout",
@@ -98,33 +154,33 @@ pub(super) fn rollout(questions: &Questions<'_>) -> Result<Rollout, Error> {
             "replicas": REPLICAS,
             "selector": {"matchLabels": {"app": NAME}},
             "template": template_of(FIRST),
-            "strategy": {"canary": {
-                // A pod goes only when another one is ready.
-                "maxSurge": 1,
-                "maxUnavailable": 0,
-                "steps": [
-                    {"setWeight": 20},
-                    {"analysis": analysis(delay)},
-                    {"setWeight": 60},
-                    {"pause": {"duration": "5s"}},
-                    {"analysis": analysis("0s")},
-                ],
-            }},
+            "strategy": strategy,
         },
     });
     object("the Rollout", value)
 }
 
-/// What a release changes.
+/// What a release changes, as a merge patch.
 pub(super) fn release(version: Version) -> Value {
-    json!({"spec": {"template": template_of(version)}})
+    let mut template = template_of(version);
+    let annotations = &mut template["metadata"]["annotations"];
+    for flaw in [ERROR_RATE, CAPACITY] {
+        if annotations.get(flaw).is_none() {
+            annotations[flaw] = Value::Null;
+        }
+    }
+    json!({"spec": {"template": template}})
 }
 
 fn template_of(version: Version) -> Value {
+    let mut annotations = json!({LATENCY: "10ms"});
+    if let Some((annotation, value)) = version.flaw {
+        annotations[annotation] = value.into();
+    }
     json!({
         "metadata": {
             "labels": {"app": NAME, "version": version.name},
-            "annotations": {LATENCY: "10ms", ERROR_RATE: version.error_rate},
+            "annotations": annotations,
         },
         "spec": {"containers": [{"name": NAME, "image": format!("example.com/web:{}", version.name)}]},
     })
@@ -164,6 +220,8 @@ impl Questions<'_> {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
+
     use super::*;
 
     fn sources() -> [MetricSource; 3] {
@@ -186,13 +244,19 @@ mod tests {
                 prometheus: "http://127.0.0.1:9090",
                 stats: "http://127.0.0.1:8000/stats",
             };
-            let rollout = rollout(&questions).unwrap();
-            assert_eq!(rollout.unreadable, [], "{source:?}");
-            let value = serde_json::to_value(&rollout).unwrap();
-            assert_eq!(
-                crate::api::crds::unknown_fields(&value),
-                Vec::<String>::new()
-            );
+            for strategy in [Strategy::Canary, Strategy::BlueGreen] {
+                let rollout = rollout(strategy, &questions).unwrap();
+                assert_eq!(rollout.unreadable, [], "{source:?}");
+                let value = serde_json::to_value(&rollout).unwrap();
+                assert_eq!(
+                    crate::api::crds::unknown_fields(&value),
+                    Vec::<String>::new()
+                );
+                let services = strategy.services().unwrap();
+                let named = |name: &str| services.iter().any(|it| it.name_any() == name);
+                assert!(crate::rollout::named_services(&rollout.spec).all(named));
+                assert!(named(strategy.service()));
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which share of the requests each version really gets.
+//! Which share of the users' requests each version really gets.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,6 +13,8 @@ const NOTABLE: u64 = 5;
 /// What the load has seen, sample by sample.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
+    /// What the version that is released is called.
+    name: &'static str,
     samples: VecDeque<BTreeMap<String, Seen>>,
     /// The canary's share, percent, in the latest sample.
     latest: u64,
@@ -21,6 +23,13 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
+    pub(super) fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
     /// Takes a sample; a line once the canary's share has changed and settled.
     pub(super) fn sample(
         &mut self,
@@ -55,8 +64,9 @@ impl Traffic {
             return Some(Line::new(Mark::Plain, "traffic", text));
         }
         let failed = percent(canary.errors + canary.unanswered, canary.requests);
+        let name = self.name;
         let text =
-            format!("{share} % of the requests go to the canary; it fails {failed} % of them");
+            format!("{share} % of the requests go to the {name}; it fails {failed} % of them");
         Some(Line::new(Mark::Plain, "traffic", text))
     }
 
@@ -103,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_share_is_told_once_it_has_settled() {
-        let mut traffic = Traffic::default();
+        let mut traffic = Traffic::of("canary");
         let mut told = |stable, canary, errors, hash| {
             traffic
                 .sample(seen(stable, canary, errors), hash)

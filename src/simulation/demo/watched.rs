@@ -1,7 +1,6 @@
 //! The demo's objects, as the watches bring them.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::{BoxStream, SelectAll, select_all};
@@ -52,12 +51,6 @@ impl Watched {
         rollout.map_or_else(RolloutView::default, |rollout| {
             RolloutView::of(&rollout, &self.replica_sets.state(), &self.runs.state())
         })
-    }
-
-    /// Pods that are ready, of all versions.
-    pub(super) fn ready_pods(&self) -> i32 {
-        let ready = |set: &Arc<ReplicaSet>| set.status.as_ref().and_then(|it| it.ready_replicas);
-        self.replica_sets.state().iter().filter_map(ready).sum()
     }
 }
 

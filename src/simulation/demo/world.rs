@@ -1,5 +1,6 @@
 //! All that runs in the demo.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,13 @@ use std::time::Duration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Error;
-use super::objects::{NAME, NAMESPACE};
+use super::objects::{NAME, NAMESPACE, PREVIEW};
+use super::{Error, Strategy};
 use crate::api::crds;
 use crate::apiserver::Server;
 use crate::clock::Clock;
@@ -22,8 +24,13 @@ use crate::controllers::{self, Doors, Setup};
 use crate::http::{Http, LinkLocal};
 use crate::metric_providers::Settings;
 use crate::simulation::prometheus::Prometheus;
-use crate::simulation::workload::{Load, PodSelection, Workload, follow_pods};
+use crate::simulation::workload::{
+    Behind, Load, PodSelection, Workload, follow_pods, follow_service,
+};
 use crate::simulation::{self, Options};
+
+/// Requests a second that testers send to what is only tried: enough for a rate over some seconds.
+const TESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(15).expect("15 is not 0");
 
 /// How long all that runs may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -42,10 +49,14 @@ pub enum MetricSource {
 /// A cluster with controllers, a workload under load and what measures it.
 #[derive(Debug)]
 pub struct World {
+    pub(super) strategy: Strategy,
     pub(super) source: MetricSource,
     pub(super) cluster: Cluster,
     pub(super) workload: Arc<Workload>,
+    /// What users send.
     pub(super) load: Arc<Load>,
+    /// The pods that users reach.
+    pub(super) behind: watch::Receiver<Behind>,
     pub(super) began: Instant,
     server: Server,
     prometheus: Option<Prometheus>,
@@ -55,12 +66,13 @@ pub struct World {
 
 impl World {
     /// Starts everything; nothing is released yet.
-    pub async fn start(source: MetricSource) -> Result<Self, Error> {
+    pub async fn start(strategy: Strategy, source: MetricSource) -> Result<Self, Error> {
         let clock = Clock::system();
         let server = Server::new(clock.clone());
         register(server.client()).await?;
         let workload = Arc::new(Workload::start().await?);
-        let load = Arc::new(Load::new(&workload, Load::DEFAULT_PER_SECOND)?);
+        let (users, behind) = watch::channel(Behind::default());
+        let load = Load::new(&workload, Load::DEFAULT_PER_SECOND)?.through(behind.clone());
         let prometheus = match &source {
             MetricSource::Program(program) => {
                 Some(Prometheus::start(program, &workload.targets_url()).await?)
@@ -69,20 +81,22 @@ impl World {
         };
         let world = Self {
             cluster: Cluster::new(server.client_as("verdict"), clock),
+            strategy,
             source,
             workload,
-            load,
+            load: Arc::new(load),
+            behind,
             began: Instant::now(),
             server,
             prometheus,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        world.run()?;
+        world.run(users)?;
         Ok(world)
     }
 
-    fn run(&self) -> Result<(), Error> {
+    fn run(&self, users: watch::Sender<Behind>) -> Result<(), Error> {
         let stop = || self.stop.clone();
         let clock = self.cluster.clock().clone();
         let client = self.server.client_as("simulation");
@@ -100,8 +114,12 @@ impl World {
             };
             follow_pods(client, &selection, &workload, stopped).await;
         });
-        let (load, stopped) = (self.load.clone(), stop());
-        self.tasks.spawn(async move { load.run(stopped).await });
+        self.send(Arc::clone(&self.load), self.strategy.service(), users);
+        if self.strategy == Strategy::BlueGreen {
+            let (testers, behind) = watch::channel(Behind::default());
+            let tests = Load::new(&self.workload, TESTS_PER_SECOND)?.through(behind);
+            self.send(Arc::new(tests), PREVIEW, testers);
+        }
         let setup = Setup::new(self.cluster.clone());
         let sources = Sources {
             doors: Doors {
@@ -113,6 +131,16 @@ impl World {
         };
         self.tasks.spawn(controllers::run(setup, sources, stop()));
         Ok(())
+    }
+
+    /// Sends a load through a Service.
+    fn send(&self, load: Arc<Load>, service: &'static str, behind: watch::Sender<Behind>) {
+        let (client, stopped) = (self.server.client_as("simulation"), self.stop.clone());
+        self.tasks.spawn(async move {
+            follow_service(client, NAMESPACE, service, behind, stopped).await;
+        });
+        let stopped = self.stop.clone();
+        self.tasks.spawn(async move { load.run(stopped).await });
     }
 
     /// The API server of this world, to be served on a port.

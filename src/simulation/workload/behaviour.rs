@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use jiff::SignedDuration;
+use tokio::time::Instant;
 
 /// Pod annotation: median latency of an answer, e.g. `20ms`. Default: 10ms.
 pub const LATENCY: &str = "simulation.verdict.dev/latency";
 /// Pod annotation: share of answers that are errors, from 0 to 1, e.g. `"0.25"`. Default: 0.
 pub const ERROR_RATE: &str = "simulation.verdict.dev/error-rate";
+/// Pod annotation: requests a second that it can take, e.g. `"5"`; more are refused with HTTP 503.
+/// Default: any number.
+pub const CAPACITY: &str = "simulation.verdict.dev/capacity";
 
 const DEFAULT_LATENCY: Duration = Duration::from_millis(10);
 /// Longer than any client waits: enough to play a version that hangs.
@@ -23,6 +28,8 @@ pub struct Behaviour {
     pub latency: Duration,
     /// Share of the answers that are errors (HTTP 500), from 0 to 1, exact to a millionth.
     pub error_rate: f64,
+    /// Requests a second that an instance takes; more are refused (HTTP 503). None: any number.
+    pub capacity: Option<u32>,
 }
 
 impl Default for Behaviour {
@@ -30,6 +37,7 @@ impl Default for Behaviour {
         Self {
             latency: DEFAULT_LATENCY,
             error_rate: 0.0,
+            capacity: None,
         }
     }
 }
@@ -74,6 +82,12 @@ impl Behaviour {
                 None => problem(ERROR_RATE, text, "must be a number from 0 to 1"),
             }
         }
+        if let Some(text) = annotations.get(CAPACITY) {
+            match text.parse() {
+                Ok(capacity) => behaviour.capacity = Some(capacity),
+                Err(_) => problem(CAPACITY, text, "must be a number of requests a second"),
+            }
+        }
         if problems.is_empty() {
             Ok(behaviour)
         } else {
@@ -96,7 +110,7 @@ fn parse_share(text: &str) -> Option<f64> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) after: Duration,
-    pub(super) failed: bool,
+    pub(super) code: StatusCode,
 }
 
 /// The sequence of answers of one instance.
@@ -111,6 +125,8 @@ pub(super) struct Script {
     owed: u64,
     /// Place within the spread of latencies, in millionths.
     place: u64,
+    /// Requests that can be taken now, at most those of a second; none before the first.
+    room: Option<(Instant, f64)>,
 }
 
 impl Script {
@@ -119,10 +135,20 @@ impl Script {
         Self {
             owed: seed % WHOLE,
             place: seed / WHOLE % WHOLE,
+            room: None,
         }
     }
 
-    pub(super) fn next(&mut self, behaviour: &Behaviour) -> Answer {
+    pub(super) fn next(&mut self, behaviour: &Behaviour, now: Instant) -> Answer {
+        if behaviour
+            .capacity
+            .is_some_and(|capacity| !self.takes_one(capacity, now))
+        {
+            return Answer {
+                after: Duration::ZERO,
+                code: StatusCode::SERVICE_UNAVAILABLE,
+            };
+        }
         self.owed += millionths(behaviour.error_rate);
         let failed = self.owed >= WHOLE;
         if failed {
@@ -135,8 +161,22 @@ impl Script {
             after: behaviour
                 .latency
                 .mul_f64(0.9 + 0.2 * f64::from(spread) / 1e6),
-            failed,
+            code: if failed {
+                StatusCode::INTERNAL_SERVER_ERROR
+            } else {
+                StatusCode::OK
+            },
         }
+    }
+
+    /// Whether there is room for one more request.
+    fn takes_one(&mut self, capacity: u32, now: Instant) -> bool {
+        let most = f64::from(capacity);
+        let (since, left) = self.room.unwrap_or((now, most));
+        let room = most.min(left + now.duration_since(since).as_secs_f64() * most);
+        let takes = room >= 1.0;
+        self.room = Some((now, if takes { room - 1.0 } else { room }));
+        takes
     }
 }
 
@@ -164,6 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn more_than_an_instance_can_take_is_refused() {
+        let behaviour = Behaviour {
+            capacity: Some(5),
+            ..Behaviour::default()
+        };
+        // Requests a second, and how many of them are refused in the tenth second.
+        for (per_second, expected) in [(4, 0), (5, 0), (10, 5), (50, 45)] {
+            let (mut script, began) = (Script::new(7), Instant::now());
+            let answers = (0..10 * per_second).map(|number| {
+                let now = began + Duration::from_secs(1) * number / per_second;
+                script.next(&behaviour, now).code
+            });
+            let last = answers.skip((9 * per_second) as usize);
+            let refused = last.filter(|code| *code == StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(refused.count(), expected, "{per_second} a second");
+        }
+    }
+
+    #[test]
     fn annotations_script_a_version() {
         let cases = [
             ("20ms", "0.25", 20_000, 0.25),
@@ -176,6 +235,7 @@ mod tests {
             let expected = Behaviour {
                 latency: Duration::from_micros(micros),
                 error_rate: share,
+                capacity: None,
             };
             let read = Behaviour::from_annotations(&annotations(latency, error_rate));
             assert_eq!(read, Ok(expected), "{latency} {error_rate}");
@@ -184,6 +244,18 @@ mod tests {
             Behaviour::from_annotations(&BTreeMap::new()),
             Ok(Behaviour::default())
         );
+    }
+
+    #[test]
+    fn a_capacity_is_a_number() {
+        let read = |text: &str| {
+            let annotations = BTreeMap::from([(CAPACITY.to_owned(), text.to_owned())]);
+            Behaviour::from_annotations(&annotations).map(|behaviour| behaviour.capacity)
+        };
+        assert_eq!(read("12"), Ok(Some(12)));
+        let problem = "metadata.annotations[simulation.verdict.dev/capacity]: Invalid value: \
+            \"much\": must be a number of requests a second";
+        assert_eq!(read("much").unwrap_err().to_string(), problem);
     }
 
     #[test]
@@ -220,9 +292,9 @@ mod tests {
             let behaviour = Behaviour { error_rate: f64::from(percent) / 100.0, ..Behaviour::default() };
             let mut script = Script::new(seed);
             for _ in 0..skipped {
-                script.next(&behaviour);
+                script.next(&behaviour, Instant::now());
             }
-            let failed = (0..hundreds * 100).filter(|_| script.next(&behaviour).failed).count();
+            let failed = (0..hundreds * 100).filter(|_| script.next(&behaviour, Instant::now()).code.is_server_error()).count();
             prop_assert_eq!(failed, usize::try_from(hundreds * percent).unwrap());
         }
 
@@ -230,7 +302,7 @@ mod tests {
         fn latencies_lie_evenly_around_the_median(seed: u64, millis in 1_u64..3_600_000) {
             let behaviour = Behaviour { latency: Duration::from_millis(millis), ..Behaviour::default() };
             let mut script = Script::new(seed);
-            let answers: Vec<Duration> = (0..100).map(|_| script.next(&behaviour).after).collect();
+            let answers: Vec<Duration> = (0..100).map(|_| script.next(&behaviour, Instant::now()).after).collect();
             let (low, high) = (behaviour.latency.mul_f64(0.899), behaviour.latency.mul_f64(1.101));
             prop_assert!(answers.iter().all(|after| (low..high).contains(after)));
             let below = answers.iter().filter(|after| **after < behaviour.latency).count();

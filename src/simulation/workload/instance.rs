@@ -21,7 +21,11 @@ use super::{Error, Statistics, held};
 /// A leaving instance answers for this long after it is no longer an endpoint: a request may
 /// already be on its way. Kubernetes' pods have their grace period for the same reason.
 const DRAIN: Duration = Duration::from_secs(1);
-const CODES: [StatusCode; 2] = [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR];
+const CODES: [StatusCode; 3] = [
+    StatusCode::OK,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
 
 /// What an instance's metrics are labelled with, from the labels of its pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -144,15 +148,17 @@ async fn answer(State(served): State<Arc<Served>>) -> (StatusCode, String) {
     let answer = {
         let mut script = held(&served.script);
         let (behaviour, script) = &mut *script;
-        script.next(behaviour)
+        script.next(behaviour, begun)
     };
     tokio::time::sleep(answer.after).await;
     let latency = begun.elapsed();
-    let code = CODES[usize::from(answer.failed)];
+    let code = answer.code;
     served.metrics.observe(code, latency);
-    served
-        .statistics
-        .record(&served.labels.pod_template_hash, latency, answer.failed);
+    served.statistics.record(
+        &served.labels.pod_template_hash,
+        latency,
+        code.is_server_error(),
+    );
     (code, format!("{} {}\n", served.labels.version, code))
 }
 

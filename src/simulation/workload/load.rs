@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Endpoint, Error, Workload, held};
+use super::{Behind, Endpoint, Error, Workload, held};
 use crate::simulation::loopback;
 
 /// Patience of a client, and of the end of the load with requests still on their way.
@@ -36,6 +36,8 @@ pub struct Seen {
 pub struct Load {
     client: reqwest::Client,
     endpoints: watch::Receiver<Arc<[Endpoint]>>,
+    /// Those that are sent to; none: all.
+    behind: Option<watch::Receiver<Behind>>,
     per_second: NonZeroU32,
     seen: Arc<Mutex<BTreeMap<String, Seen>>>,
 }
@@ -49,9 +51,19 @@ impl Load {
         Ok(Self {
             client: loopback::client(TIMEOUT).map_err(Error::Client)?,
             endpoints: workload.watch_endpoints(),
+            behind: None,
             per_second,
             seen: Arc::default(),
         })
+    }
+
+    /// The same load, on the pods behind a Service only.
+    #[must_use]
+    pub fn through(self, behind: watch::Receiver<Behind>) -> Self {
+        Self {
+            behind: Some(behind),
+            ..self
+        }
     }
 
     /// What was seen so far, by pod template hash.
@@ -69,15 +81,27 @@ impl Load {
         let mut turn = 0_usize;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             while in_flight.try_join_next().is_some() {}
-            let endpoints = self.endpoints.borrow().clone();
-            if endpoints.is_empty() || in_flight.len() >= MOST_IN_FLIGHT {
+            turn = turn.wrapping_add(1);
+            let Some(endpoint) = self.endpoint(turn) else {
+                continue;
+            };
+            if in_flight.len() >= MOST_IN_FLIGHT {
                 continue;
             }
-            turn = turn.wrapping_add(1);
-            let endpoint = endpoints[turn % endpoints.len()].clone();
             in_flight.spawn(send(self.client.clone(), endpoint, self.seen.clone()));
         }
         while in_flight.join_next().await.is_some() {}
+    }
+
+    /// Whose turn it is.
+    fn endpoint(&self, turn: usize) -> Option<Endpoint> {
+        let mut endpoints = self.endpoints.borrow().to_vec();
+        if let Some(behind) = &self.behind {
+            let behind = behind.borrow();
+            endpoints.retain(|endpoint| behind.contains(&endpoint.name));
+        }
+        let chosen = turn.checked_rem(endpoints.len())?;
+        Some(endpoints.swap_remove(chosen))
     }
 }
 

@@ -3,10 +3,12 @@
 //! ```text
 //! pods ── follow_pods ──▶ Workload ──▶ instances  /  /metrics ◀── Prometheus
 //!                            │             ▲
-//!            /stats /targets ┘             └──── Load, round robin over the endpoints
+//!            /stats /targets ┘             └──── Load, round robin over the endpoints, or over
+//!                                                 those behind a Service
 //! ```
 
 mod behaviour;
+mod behind;
 mod instance;
 mod load;
 mod pods;
@@ -24,7 +26,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use behaviour::{Behaviour, ERROR_RATE, InvalidBehaviour, LATENCY};
+pub use behaviour::{Behaviour, CAPACITY, ERROR_RATE, InvalidBehaviour, LATENCY};
+pub use behind::{Behind, follow_service};
 pub use instance::MetricLabels;
 pub use load::{Load, Seen};
 pub use pods::{PodSelection, follow_pods};
