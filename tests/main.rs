@@ -26,6 +26,7 @@ mod releases;
 mod rollouts;
 mod services;
 mod simulation;
+mod takeover;
 mod tools;
 mod workload;
 mod world;

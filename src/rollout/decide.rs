@@ -152,7 +152,9 @@ impl<'a> Pass<'a> {
             steps_hash(&serde_json::to_value(&canary.steps).unwrap_or_default())
         });
         let other_template = self.revisions.hash != self.old.current_pod_hash;
-        let other_steps = step_hash != self.old.current_step_hash;
+        let stored = &self.old.current_step_hash;
+        let may_differ = stored.is_empty() || !revisions::is_unchanged(self.rollout, &self.old);
+        let other_steps = may_differ && step_hash != *stored;
         if other_template || other_steps {
             self.turn = Turn::Reset;
         }

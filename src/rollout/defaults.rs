@@ -1,18 +1,13 @@
-//! Whether two pod templates mean the same, given what the API server fills in.
+//! What a pod template means, given what the API server fills in.
 
 use serde_json::{Value, json};
 
 use super::canonical;
 use super::labels::POD_TEMPLATE_HASH;
 
-/// Whether a ReplicaSet's template is what the API server makes of a Rollout's template: a
-/// difference only in stated defaults, spelling of quantities or empty values is none.
-#[must_use]
-pub(super) fn same_template(one: &Value, other: &Value) -> bool {
-    comparable(one) == comparable(other)
-}
-
-fn comparable(template: &Value) -> String {
+/// A text that is the same for templates that mean the same: a difference only in stated defaults,
+/// spelling of quantities or empty values is none.
+pub(super) fn comparable(template: &Value) -> String {
     let mut template = template.clone();
     if let Some(labels) = template
         .pointer_mut("/metadata/labels")
@@ -212,6 +207,10 @@ fn default_field_paths(source: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn same_template(one: &Value, other: &Value) -> bool {
+        comparable(one) == comparable(other)
+    }
 
     fn written() -> Value {
         json!({"metadata": {"labels": {"app": "web"}}, "spec": {

@@ -1,5 +1,24 @@
 //! The hashes that name a pod template and a list of steps, as Argo Rollouts computes them, so that
 //! its ReplicaSets are recognised.
+//!
+//! # How a version is recognised
+//! A ReplicaSet belongs to the wanted version if it is the first of these that is there:
+//!
+//! 1. The one that `status.currentPodHash` names, as long as the Rollout, and the workload that it
+//!    refers to, are what they were when the status was written. A hash that another version of a
+//!    controller computed otherwise, or a template that a webhook has changed, makes no difference.
+//!    The steps count as unchanged then, too.
+//! 2. The one whose label `rollouts-pod-template-hash` is the hash of the template.
+//! 3. The one whose label is the hash as controllers with Kubernetes libraries before 0.34 computed
+//!    it (Argo Rollouts up to 1.8).
+//! 4. The one whose template means the same once defaults are filled in and what the controller put
+//!    into it (the label, anti-affinity, ephemeral metadata) is taken out. Of several, the one of
+//!    `status.currentPodHash`, else the oldest. A ReplicaSet that this program has made says itself
+//!    which template it was made for (`rollouts.verdict.dev/template`), so that it is neither lost
+//!    nor mistaken for another when somebody has changed its template since.
+//!
+//! Its label, not the computed hash, is what the status then says. So ReplicaSets that Argo Rollouts
+//! has made are taken over as they are: no pod is restarted, no ReplicaSet made.
 
 use serde_json::Value;
 
@@ -13,12 +32,35 @@ use super::canonical;
 /// `utils/hash/hash.go` of Argo Rollouts: FNV-1a over Go's JSON of the template.
 #[must_use]
 pub fn pod_template_hash(template: &Value, collision_count: Option<i32>) -> String {
-    let mut bytes = canonical::pod_template(template).into_bytes();
+    counted_hash(canonical::pod_template(template), collision_count)
+}
+
+fn counted_hash(canonical: String, collision_count: Option<i32>) -> String {
+    let mut bytes = canonical.into_bytes();
     if let Some(count) = collision_count {
         bytes.extend(count.to_le_bytes());
         bytes.extend([0; 4]);
     }
     encode(&bytes)
+}
+
+/// The same hash as controllers with older Kubernetes libraries (before 0.34) have computed it: they
+/// wrote down that an object has no creation time.
+pub(super) fn older_pod_template_hash(template: &Value, collision_count: Option<i32>) -> String {
+    const UNTIMED: &str = r#""creationTimestamp":null"#;
+    let text = canonical::pod_template(template)
+        .replace(r#""metadata":{""#, &format!(r#""metadata":{{{UNTIMED},""#))
+        .replace(r#""metadata":{}"#, &format!(r#""metadata":{{{UNTIMED}}}"#));
+    counted_hash(text, collision_count)
+}
+
+/// A mark of what a template means to the API server; longer than a hash, so that two are the same
+/// only if the templates are.
+pub(super) fn mark(comparable: &str) -> String {
+    let sum = (comparable.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{sum:016x}")
 }
 
 /// The hash of a canary's steps; a blue-green Rollout has none.
@@ -75,6 +117,30 @@ mod tests {
             let hashes = [None, Some(0), Some(1)].map(|count| pod_template_hash(&template, count));
             assert_eq!(hashes, expected, "{template}");
         }
+    }
+
+    #[test]
+    fn pod_templates_hash_as_older_controllers_hashed_them() {
+        let template = json!({"metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": "nginx:1.25"}]}});
+        assert_eq!(older_pod_template_hash(&template, None), "7c4bd8fbf8");
+        let claim = json!({"spec": {"containers": [{"args": ["\"metadata\":{\"a"]}], "volumes":
+            [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"metadata": {"labels": {"a": "b"}}}}}]}});
+        let timed = canonical::pod_template(&claim)
+            .replacen(
+                r#"{"metadata":{}"#,
+                r#"{"metadata":{"creationTimestamp":null}"#,
+                1,
+            )
+            .replacen(
+                r#"{"metadata":{"labels"#,
+                r#"{"metadata":{"creationTimestamp":null,"labels"#,
+                1,
+            );
+        assert_eq!(
+            older_pod_template_hash(&claim, Some(1)),
+            counted_hash(timed, Some(1))
+        );
     }
 
     #[test]

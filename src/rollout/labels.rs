@@ -20,6 +20,18 @@ pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
 /// Annotation of a ReplicaSet: what was put into the metadata of its template, as JSON.
 pub const EPHEMERAL_METADATA: &str = "rollout.argoproj.io/ephemeral-metadata";
 
+/// Annotation of the Rollout and its ReplicaSets: the generation of the workload whose pod template
+/// is used.
+pub const WORKLOAD_GENERATION: &str = "rollout.argoproj.io/workload-generation";
+
+/// Annotation of a Deployment that makes room for a Rollout: its number of pods before. Argo has
+/// none.
+pub const SCALED_DOWN_FROM: &str = "rollouts.verdict.dev/scaled-down-from";
+
+/// Annotation of a ReplicaSet: a mark of the template that it was made for, whatever others have
+/// made of it since. Argo has none.
+pub const TEMPLATE_MARK: &str = "rollouts.verdict.dev/template";
+
 /// Label of a Rollout and of what it creates, where several controllers share a cluster.
 pub const INSTANCE_ID: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 

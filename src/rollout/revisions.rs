@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::anti_affinity;
-use super::defaults::same_template;
+use super::defaults::comparable;
 use super::ephemeral::{self, Role};
-use super::hash::pod_template_hash;
+use super::hash::{mark, older_pod_template_hash, pod_template_hash};
 use super::labels;
 use super::replicas::Pods;
 use crate::api::{ConditionType, Rollout, RolloutStatus};
@@ -169,7 +169,7 @@ fn controller_of(replica_set: &ReplicaSet) -> Option<&String> {
         .map(|owner| &owner.uid)
 }
 
-fn revision_in(annotations: &BTreeMap<String, String>) -> i64 {
+pub(super) fn revision_in(annotations: &BTreeMap<String, String>) -> i64 {
     annotations
         .get(labels::REVISION)
         .and_then(|text| text.parse().ok())
@@ -270,46 +270,81 @@ impl Revisions {
     }
 }
 
-/// The hash of the wanted version and the name of its ReplicaSet.
-///
-/// As long as the Rollout has not changed, the ReplicaSet that the status names is the wanted one:
-/// what is stored counts more than a hash computed again, by another version of this program.
+/// Whether a Rollout, and the workload that it refers to, is as it was when its status was written.
+/// Then what is stored counts more than what is computed again, maybe by another version of this
+/// program or by Argo's.
+pub(super) fn is_unchanged(rollout: &Rollout, status: &RolloutStatus) -> bool {
+    let generation = rollout.metadata.generation.map(|number| number.to_string());
+    // While the spec counts as invalid, its generation was seen but never followed.
+    let invalid = (status.conditions.iter())
+        .any(|condition| condition.condition_type == ConditionType::InvalidSpec);
+    let workload = rollout.annotations().get(labels::WORKLOAD_GENERATION);
+    !invalid
+        && generation.as_ref() == Some(&status.observed_generation)
+        && workload.map_or("", String::as_str) == status.workload_observed_generation
+}
+
+/// The hash of the wanted version and the name of its ReplicaSet. See [`super::hash`] for the order.
 fn find_new(
     rollout: &Rollout,
     status: &RolloutStatus,
     owned: &[&Arc<ReplicaSet>],
 ) -> (String, Option<String>) {
     let by_hash = |hash: &str| {
-        let found = owned
-            .iter()
-            .find(|replica_set| hash_of(replica_set) == Some(hash));
+        let mut owned = owned.iter();
+        let found = owned.find(|replica_set| hash_of(replica_set) == Some(hash));
         found.map(|replica_set| (hash.to_owned(), Some(replica_set.name_any())))
     };
-    let generation = rollout
-        .metadata
-        .generation
-        .map(|generation| generation.to_string());
-    // While the spec counts as invalid, its generation was seen but never followed.
-    let invalid = (status.conditions.iter())
-        .any(|condition| condition.condition_type == ConditionType::InvalidSpec);
-    let unchanged = !invalid && generation.as_ref() == Some(&status.observed_generation);
-    if unchanged && let Some(found) = by_hash(&status.current_pod_hash) {
+    if is_unchanged(rollout, status)
+        && let Some(found) = by_hash(&status.current_pod_hash)
+    {
         return found;
     }
     let template = Value::Object(rollout.spec.template.json.clone());
     let hash = pod_template_hash(&template, status.collision_count);
-    by_hash(&hash).unwrap_or_else(|| {
-        let same = (owned.iter())
-            .find(|replica_set| same_template(&template, &own_template(replica_set, &template)));
-        match same.and_then(|replica_set| Some((hash_of(replica_set)?, replica_set.name_any()))) {
-            Some((hash, name)) => (hash.to_owned(), Some(name)),
-            None => (hash, None),
+    let older = older_pod_template_hash(&template, status.collision_count);
+    if let Some(found) = by_hash(&hash).or_else(|| by_hash(&older)) {
+        return found;
+    }
+    let wanted = Meaning::of(&template);
+    let is_current =
+        |replica_set: &ReplicaSet| hash_of(replica_set) == Some(status.current_pod_hash.as_str());
+    let current = owned.iter().filter(|replica_set| is_current(replica_set));
+    let mut candidates = current.chain(owned);
+    let same = candidates.find(|replica_set| wanted.is_of(replica_set, &template));
+    let same = same.and_then(|found| Some((hash_of(found)?.to_owned(), found.name_any())));
+    match same {
+        Some((hash, name)) => (hash, Some(name)),
+        None => (hash, None),
+    }
+}
+
+/// What a template means, however it is spelled.
+struct Meaning(String);
+
+impl Meaning {
+    fn of(template: &Value) -> Self {
+        Self(comparable(template))
+    }
+
+    /// What is written on a ReplicaSet that is made for it.
+    fn mark(&self) -> String {
+        // To be counted up when `comparable` changes.
+        format!("1-{}", mark(&self.0))
+    }
+
+    /// Whether a ReplicaSet was made for it. Where no mark tells, its template does.
+    fn is_of(&self, replica_set: &ReplicaSet, written: &Value) -> bool {
+        let mark = replica_set.annotations().get(labels::TEMPLATE_MARK);
+        match mark.filter(|mark| mark.starts_with("1-")) {
+            Some(mark) => *mark == self.mark(),
+            None => comparable(&own_template(replica_set, written)) == self.0,
         }
-    })
+    }
 }
 
 /// A ReplicaSet's template without what was put into it. `written` is the Rollout's.
-fn own_template(replica_set: &ReplicaSet, written: &Value) -> Value {
+pub(super) fn own_template(replica_set: &ReplicaSet, written: &Value) -> Value {
     let spec = replica_set.spec.as_ref();
     let template = spec.and_then(|spec| spec.template.as_ref());
     let mut template = serde_json::to_value(template).unwrap_or_default();
@@ -318,6 +353,10 @@ fn own_template(replica_set: &ReplicaSet, written: &Value) -> Value {
 }
 
 fn strip(template: &mut Value, metadata: &ObjectMeta, written: &Value) {
+    let own = template.pointer_mut("/metadata/labels");
+    if let Some(own) = own.and_then(Value::as_object_mut) {
+        own.remove(labels::POD_TEMPLATE_HASH);
+    }
     let note = metadata.annotations.as_ref();
     let note = note.and_then(|annotations| annotations.get(labels::EPHEMERAL_METADATA));
     ephemeral::strip(template, note);
@@ -329,7 +368,7 @@ fn strip(template: &mut Value, metadata: &ObjectMeta, written: &Value) {
 pub fn is_same_version(wanted: &NewReplicaSet, taken: &ReplicaSet) -> bool {
     let mut template = wanted.spec.get("template").cloned().unwrap_or_default();
     strip(&mut template, &wanted.metadata, &Value::Null);
-    same_template(&template, &own_template(taken, &template))
+    Meaning::of(&template).is_of(taken, &template)
 }
 
 /// The ReplicaSet of a new version, without pods.
@@ -348,6 +387,8 @@ pub(super) fn created(
     let role = Role::of_wanted(hash, &status.stable_rs);
     let note = ephemeral::inject(&mut template, &role.metadata(spec));
     let mut annotations = copied_annotations(rollout);
+    let mark = Meaning::of(&Value::Object(spec.template.json.clone())).mark();
+    annotations.insert(labels::TEMPLATE_MARK.into(), mark);
     annotations.extend(note.map(|note| (labels::EPHEMERAL_METADATA.to_owned(), note)));
     annotations.insert(labels::REVISION.into(), revision.to_string());
     annotations.insert(labels::DESIRED_REPLICAS.into(), spec.replicas().to_string());
@@ -417,13 +458,14 @@ pub(super) fn planned(created: &NewReplicaSet, hash: &str, revision: i64) -> Mem
 
 /// Annotations that a ReplicaSet takes from its Rollout.
 fn copied_annotations(rollout: &Rollout) -> BTreeMap<String, String> {
-    const OWN: [&str; 6] = [
+    const OWN: [&str; 7] = [
         "kubectl.kubernetes.io/last-applied-configuration",
         "notified.notifications.argoproj.io",
         labels::REVISION,
         labels::REVISION_HISTORY,
         labels::DESIRED_REPLICAS,
         labels::EPHEMERAL_METADATA,
+        labels::TEMPLATE_MARK,
     ];
     let annotations = rollout.annotations().iter();
     let copied = annotations.filter(|(key, _)| !OWN.contains(&key.as_str()));
