@@ -250,6 +250,12 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         Err(act::Failure::Other(error)) => return Err(error),
     };
     let written = write(rollout, &newest, &decision, context).await?;
+    if let Some(ended) = &decision.ended {
+        let seconds = |time| Duration::try_from(time).unwrap_or_default();
+        let (took, waited) = (seconds(ended.took), seconds(ended.waited));
+        let metrics = &context.setup.metrics;
+        metrics.update_ended(ended.status.as_str(), took, waited);
+    }
     tell(rollout, &decision, context).await;
     if written {
         info!(

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
+use super::duration::Ended;
 use super::revisions::{Member, NewReplicaSet};
 use crate::analysis::TemplateKey;
 use crate::api::{AnalysisRun, RolloutStatus};
@@ -89,6 +90,8 @@ pub struct Decision {
     pub status: RolloutStatus,
     /// Told after the status was written.
     pub notices: Vec<Notice>,
+    /// An update that ends with this status: counted after it was written.
+    pub ended: Option<Ended>,
     /// When time alone may change this decision; `None` if only an event can.
     pub wake_at: Option<Timestamp>,
     /// What must be looked up first: without it the rest is not decided yet, and nothing of it may
@@ -103,6 +106,7 @@ impl Decision {
             changes: vec![],
             status,
             notices: vec![],
+            ended: None,
             wake_at: None,
             wants: BTreeSet::new(),
         }

@@ -11,6 +11,7 @@ use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::change::{Change, Decision, Notice, Want};
+use super::duration::Ended;
 use super::hash::steps_hash;
 use super::plan::{Plan, Strategy};
 use super::revisions::{self, Member, Revisions};
@@ -106,6 +107,8 @@ pub(super) struct Pass<'a> {
     pub(super) abort_cause: Option<String>,
     /// What keeps a Rollout from where it should be, where the phase alone does not tell.
     pub(super) waits_for: Option<String>,
+    /// The update that ends in this pass.
+    pub(super) ended: Option<Ended>,
     /// What this pass has found on its way.
     pub(super) turn: Turn,
 }
@@ -141,6 +144,7 @@ impl<'a> Pass<'a> {
             wake_at: None,
             abort_cause: None,
             waits_for: None,
+            ended: None,
             turn: Turn::Ordinary,
         }
     }
@@ -195,6 +199,7 @@ impl<'a> Pass<'a> {
             changes: self.changes,
             status: self.next,
             notices: self.notices,
+            ended: self.ended,
             wake_at: self.wake_at,
             wants: self.wants,
         }
@@ -350,6 +355,16 @@ impl<'a> Pass<'a> {
     /// Whether the wanted version is the stable one.
     pub(super) fn is_rollback_to_stable(&self) -> bool {
         !self.old.stable_rs.is_empty() && self.revisions.hash == self.old.stable_rs
+    }
+
+    /// Whether the wanted version is the stable one, or older than that.
+    pub(super) fn is_rollback(&self) -> bool {
+        let created = |member: &Option<Member>| member.as_ref().and_then(|one| one.created);
+        let (new, stable) = (
+            created(&self.revisions.new),
+            created(&self.revisions.stable),
+        );
+        self.is_rollback_to_stable() || new.zip(stable).is_some_and(|(new, stable)| new < stable)
     }
 
     /// Whether the first version is on its way: there is nothing to go back to.

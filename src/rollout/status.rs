@@ -7,6 +7,7 @@ use kube::core::Selector;
 
 use super::change::Notice;
 use super::decide::{Pass, Turn, whole_seconds};
+use super::duration;
 use super::labels::POD_TEMPLATE_HASH;
 use super::phase::phase;
 use super::plan::{Step, Strategy};
@@ -120,7 +121,8 @@ fn set(status: &mut RolloutStatus, now: Time, fresh: Fresh, said: Said<'_>) {
 /// Brings the status of a pass to its end: all that follows from what was observed and decided.
 pub(super) fn settle(pass: &mut Pass<'_>) {
     pass.next.observed_generation = generation(pass.rollout);
-    pass.next.workload_observed_generation.clear();
+    let workload = pass.rollout.annotations().get(labels::WORKLOAD_GENERATION);
+    pass.next.workload_observed_generation = workload.cloned().unwrap_or_default();
     pass.next
         .conditions
         .retain(|c| c.condition_type != ConditionType::InvalidSpec);
@@ -134,6 +136,8 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
     if let Some(why) = &pass.waits_for {
         pass.next.message = format!("{}; {why}", pass.next.message);
     }
+    let was_aborted = reason(&pass.old, &ConditionType::Progressing) == ABORTED;
+    duration::settle(pass, was_aborted);
     schedule_deadline(pass);
 }
 

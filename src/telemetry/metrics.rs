@@ -16,6 +16,30 @@ use prometheus::{
 /// Argo Rollouts' buckets of a pass, in seconds.
 const PASS_BUCKETS: [f64; 5] = [0.01, 0.15, 0.25, 0.5, 1.0];
 
+/// The histograms of updates that have ended: name, what it tells, and Argo Rollouts' buckets, in
+/// seconds.
+const UPDATES: [(&str, &str, &[f64]); 3] = [
+    (
+        "rollout_duration_seconds",
+        "Seconds from the start of an update to its end.",
+        &[
+            30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0,
+        ],
+    ),
+    (
+        "rollout_progression_duration_seconds",
+        "Seconds of an update in which nobody was waited for.",
+        &[30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0],
+    ),
+    (
+        "rollout_manual_pause_duration_seconds",
+        "Seconds of an update in which a person was waited for.",
+        &[
+            0.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0,
+        ],
+    ),
+];
+
 /// A kind that is reconciled, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reconciled {
@@ -67,6 +91,7 @@ pub struct Metrics {
     registry: Registry,
     passes: Arc<HashMap<Reconciled, Pass>>,
     measurements: IntCounterVec,
+    updates: [HistogramVec; 3],
 }
 
 impl fmt::Debug for Metrics {
@@ -108,12 +133,20 @@ impl Metrics {
         .expect("the name and labels are valid");
         info.with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
+        let updates = UPDATES.map(|(name, help, buckets)| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let seconds = HistogramVec::new(options, &["status"]);
+            let seconds = seconds.expect("the name and labels are valid");
+            register(&registry, seconds.clone());
+            seconds
+        });
         register(&registry, measurements.clone());
         register(&registry, info);
         Self {
             registry,
             passes: Arc::new(passes.into()),
             measurements,
+            updates,
         }
     }
 
@@ -148,6 +181,16 @@ impl Metrics {
         self.measurements
             .with_label_values(&[provider_type, phase])
             .inc();
+    }
+
+    /// An update has ended in this way. For `waited` of the time that it `took`, people were waited
+    /// for.
+    pub fn update_ended(&self, status: &str, took: Duration, waited: Duration) {
+        let times = [took, took.saturating_sub(waited), waited];
+        for (seconds, time) in self.updates.iter().zip(times) {
+            let seconds = seconds.with_label_values(&[status]);
+            seconds.observe(time.as_secs_f64());
+        }
     }
 
     /// Adds gauges that `samples` computes at each scrape.

@@ -8,6 +8,7 @@
 
 mod blue_green;
 mod canary;
+mod durations;
 mod laws;
 mod laws_blue_green;
 mod refusals;

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::super::{Change, Decision, Notice, Observed, Target, Want, decide, labels};
+use super::super::{Change, Decision, Ended, Notice, Observed, Target, Want, decide, labels};
 use crate::analysis::Templates;
 use crate::api::{
     AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Phase, Rollout,
@@ -27,6 +27,7 @@ pub(super) struct World {
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
+    pub(super) ended: Vec<Ended>,
     pub(super) wake_at: Option<Timestamp>,
     /// Images whose pods never become available.
     pub(super) broken: BTreeSet<String>,
@@ -55,6 +56,7 @@ impl World {
             known: vec![],
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
+            ended: vec![],
             wake_at: None,
             broken: BTreeSet::new(),
             made: 0,
@@ -175,6 +177,7 @@ impl World {
         let written = self.rollout.status.as_ref() != Some(&decision.status);
         self.rollout.status = Some(decision.status);
         self.notices.extend(decision.notices);
+        self.ended.extend(decision.ended);
         self.wake_at = decision.wake_at;
         moved || written
     }
