@@ -14,6 +14,7 @@ use axum::http::Request;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -211,6 +212,23 @@ impl Cluster {
         api.get_opt(name)
             .await
             .map_err(|source| failed::<K>("read", namespace, name, &source))
+    }
+
+    /// Reads an object of a kind that is only known now, `None` if there is none.
+    pub async fn get_dynamic(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, Error> {
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, kind);
+        api.get_opt(name).await.map_err(|source| {
+            Error::new(
+                "read",
+                format!("{} `{namespace}/{name}`", kind.kind),
+                &source,
+            )
+        })
     }
 
     /// Reads an object of a kind that has no namespace, `None` if there is none.

@@ -29,4 +29,5 @@ mod simulation;
 mod takeover;
 mod tools;
 mod workload;
+mod workload_ref;
 mod world;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use axum::http::StatusCode;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{PodTemplate, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use serde_json::{Value, json};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase};
@@ -14,11 +15,9 @@ use crate::world::{PROGRAM, World};
 
 const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
 
-/// What is granted and not part of the story: gates, names that are taken, an analysis that is
+/// What is granted and not part of the story: names that are taken, an analysis that is
 /// stopped, cluster-wide templates, and owning objects where that is guarded.
-const UNASKED: [&str; 9] = [
-    "get deployments",
-    "patch deployments",
+const UNASKED: [&str; 7] = [
     "get replicasets",
     "get analysisruns",
     "patch analysisruns",
@@ -65,7 +64,7 @@ fn granted() -> BTreeSet<Grant> {
     granted
 }
 
-/// Two versions of a Rollout, with an analysis between them that asks a web source with a Secret and
+/// Versions of a Rollout, with an analysis between them that asks a web source with a Secret and
 /// runs a Job, a Service for the stable one, and a run that is deleted when its time is over.
 async fn a_broad_story(world: &World) {
     let secret = json!({ "metadata": { "name": "stats" }, "stringData": { "token": "abc" } });
@@ -91,6 +90,10 @@ async fn a_broad_story(world: &World) {
     let phase = |run: &AnalysisRun| run.status.as_ref().and_then(|status| status.phase);
     let is_good = |run: &AnalysisRun| phase(run) == Some(Phase::Successful);
     world.until("alone", is_good).await;
+    a_story_of_releases(world).await;
+}
+
+async fn a_story_of_releases(world: &World) {
     let labels = json!({ "app": "web" });
     let service = json!({ "metadata": { "name": "stable" },
         "spec": { "selector": labels, "ports": [{ "port": 80 }] } });
@@ -126,11 +129,39 @@ async fn a_broad_story(world: &World) {
     }
 }
 
+/// Rollouts that take their pod template from elsewhere.
+async fn a_story_of_references(world: &World) {
+    let labels = json!({ "app": "shop" });
+    let selector = json!({ "matchLabels": labels });
+    let template = json!({ "metadata": { "labels": labels },
+        "spec": { "containers": [{ "name": "shop", "image": "shop:1" }] } });
+    let spec = json!({ "selector": selector, "template": template });
+    let deployment = json!({ "metadata": { "name": "shop" }, "spec": spec });
+    world.create::<Deployment>(deployment).await;
+    let alone = json!({ "metadata": { "name": "shop" }, "template": template });
+    world.create::<PodTemplate>(alone).await;
+    for (name, version, kind) in [("a", "apps/v1", "Deployment"), ("b", "v1", "PodTemplate")] {
+        let rollout = json!({ "metadata": { "name": name }, "spec": {
+            "selector": selector, "strategy": { "canary": {} }, "workloadRef": {
+                "apiVersion": version, "kind": kind, "name": "shop", "scaleDown": "onsuccess" },
+        } });
+        world.create::<Rollout>(rollout).await;
+        let is_healthy = |rollout: &Rollout| {
+            let status = rollout.status.as_ref();
+            status.is_some_and(|status| status.phase == Some(RolloutPhase::Healthy))
+        };
+        world.until(name, is_healthy).await;
+    }
+    let is_down = |deployment: &Deployment| deployment.spec.as_ref().unwrap().replicas == Some(0);
+    world.until("shop", is_down).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_role_grants_what_the_controllers_ask_for() {
     let world = World::new(|_| (StatusCode::OK, json!(0.99))).await;
     let replica = Replica::start(&world, PROGRAM);
     a_broad_story(&world).await;
+    a_story_of_references(&world).await;
     replica.stop().await;
     let granted = granted();
     let accesses = world.server.accesses();

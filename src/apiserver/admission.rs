@@ -267,7 +267,8 @@ pub(super) fn complete_new(resource: &Resource, object: &mut Value) {
 /// Whether the change is one that `metadata.generation` counts.
 pub(super) fn changes_what_is_wanted(resource: &Resource, before: &Value, after: &Value) -> bool {
     if resource.origin == Origin::BuiltIn {
-        return before["spec"] != after["spec"];
+        // A PodTemplate has no spec.
+        return before["spec"] != after["spec"] || before["template"] != after["template"];
     }
     let wanted = |object: &Value| {
         let fields = object.as_object().into_iter().flatten();

@@ -29,6 +29,7 @@ pub(super) fn fill(resource: &Resource, object: &mut Value) {
             return;
         }
         "RoleBinding" | "ClusterRoleBinding" => return fill_binding(object),
+        "PodTemplate" => return pods::fill_template(object),
         _ => {}
     }
     let Some(spec @ Value::Object(_)) = object.get_mut("spec") else {

@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-    ReplicationController, Secret, Service, ServiceAccount,
+    PodTemplate, ReplicationController, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::events;
@@ -63,6 +63,7 @@ pub(super) const KINDS: &[Kind] = &[
     kind::<PersistentVolumeClaim>(CORE, "PersistentVolumeClaim", "persistentvolumeclaims").short(&["pvc"]).with(&[Status]),
     kind::<PersistentVolume>(CORE, "PersistentVolume", "persistentvolumes").short(&["pv"]).with(&[ClusterScoped, Status]),
     kind::<Pod>(CORE, "Pod", "pods").short(&["po"]).in_all().with(&[Status]),
+    kind::<PodTemplate>(CORE, "PodTemplate", "podtemplates").with(&[Generation]),
     kind::<ReplicationController>(CORE, "ReplicationController", "replicationcontrollers").short(&["rc"]).in_all().with(&[Status, Scale, Generation]),
     kind::<Secret>(CORE, "Secret", "secrets"),
     kind::<ServiceAccount>(CORE, "ServiceAccount", "serviceaccounts").short(&["sa"]),

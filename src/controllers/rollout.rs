@@ -4,6 +4,7 @@
 //! Rollouts ───────────────▶ Controller ──▶ pass ──▶ changes, then the status, then Events
 //! ReplicaSets, AnalysisRuns ──▶ Children ────▶ their Rollout's turn
 //! Services ───────────────────▶ Referenced ──▶ the turn of those that name them, or release
+//! Deployments … ──────────────▶ Workloads ───▶ the turn of those that use their pod template
 //! ```
 //!
 //! Both are watched by tasks of their own: their caches fill while passes wait for them.
@@ -14,6 +15,7 @@ mod memory;
 mod referenced;
 mod release;
 mod series;
+mod workloads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,12 +43,13 @@ use super::{Setup, watch};
 use crate::analysis::{TemplateKey, Templates};
 use crate::api::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Rollout, RolloutPhase};
 use crate::cluster::{self, Cluster, Event};
-use crate::rollout::{self, Decision, Observed, Want, labels};
+use crate::rollout::{self, Decision, Observed, Want, WorkloadKind, labels};
 use crate::telemetry::Reconciled;
 
 use children::Children;
 use memory::Memory;
 use referenced::Referenced;
+use workloads::Workloads;
 
 /// Passes at the same time, as Argo's `--rollout-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 10;
@@ -87,6 +90,7 @@ struct Context {
     replica_sets: Children<ReplicaSet>,
     analysis_runs: Children<AnalysisRun>,
     services: Referenced<Service>,
+    workloads: Workloads,
     memory: Memory,
 }
 
@@ -110,9 +114,10 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let context = Arc::new(Context {
         replica_sets: Children::new(turn.clone(), children::any_change),
         analysis_runs: Children::new(turn.clone(), children::another_phase),
-        services: Referenced::new(turn, let_go, |service| {
+        services: Referenced::new(turn.clone(), let_go, |service| {
             rollout::managed_by(service).is_some()
         }),
+        workloads: Workloads::new(turn),
         memory: Memory::default(),
         setup,
     });
@@ -136,6 +141,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
         if let Ok(watcher::Event::Apply(rollout) | watcher::Event::InitApply(rollout)) = event {
             let names = rollout::named_services(&rollout.spec).map(str::to_owned);
             noting.services.refer(rollout, names.collect());
+            noting.workloads.refer(rollout);
         }
         if matches!(event, Ok(watcher::Event::InitDone)) {
             noting.services.all_referred();
@@ -188,11 +194,17 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     .map(|event| event.map(|event| event.modify(|service| service.status = None)));
     let (keeper, until) = (Arc::clone(context), shutdown.clone());
     tasks.spawn(async move { keeper.services.keep(services, until).await });
+    for kind in WorkloadKind::ALL {
+        let (keeper, until) = (Arc::clone(context), shutdown.clone());
+        let setup = context.setup.clone();
+        tasks.spawn(async move { keeper.workloads.keep(kind, setup, until).await });
+    }
 }
 
 fn forget(context: &Context, gone: &Identity) {
     context.memory.forget(&gone.uid);
     context.services.forget(&gone.namespace, &gone.name);
+    context.workloads.forget(&gone.namespace, &gone.name);
     context
         .setup
         .metrics
@@ -328,6 +340,7 @@ async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, 
         services: rollout::named_services(&rollout.spec)
             .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
             .collect(),
+        workload: context.workloads.of(rollout, context.cluster()).await?,
         templates: Templates::default(),
         pods: None,
         now: context.now(),

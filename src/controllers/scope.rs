@@ -69,6 +69,20 @@ where
     K::DynamicType: Clone + Debug + Default,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
+    watch_kind(api, kind, selector, readiness)
+}
+
+/// The same for a kind that is only known now.
+pub(super) fn watch_kind<K>(
+    api: Api<K>,
+    kind: String,
+    selector: &str,
+    readiness: &Readiness,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K::DynamicType: Clone + Debug,
+{
     let mut lost = false;
     readiness.wait_for(&kind);
     let mut listing = Some(readiness.clone());

@@ -1,6 +1,6 @@
 //! What a decision asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -16,8 +16,8 @@ use crate::api::{AnalysisRun, RolloutStatus};
 pub enum Change {
     /// Write `spec.replicas: 1`, which is what its absence means: autoscalers need it.
     DefaultReplicas,
-    /// Write the number of the revision into the Rollout's annotations.
-    SetRevision(i64),
+    /// Write these annotations of the Rollout.
+    Annotate(BTreeMap<String, String>),
     /// Make the ReplicaSet of a new version, without pods.
     CreateReplicaSet(Box<NewReplicaSet>),
     /// Bring owner, annotations or settings of a ReplicaSet up to date, by this merge patch.
@@ -30,6 +30,8 @@ pub enum Change {
     SwitchService(Target, Value),
     /// Change labels and annotations of pods, each by its merge patch; in any order.
     PatchPods(Vec<(Target, Value)>),
+    /// Set the number of pods of the Deployment that the Rollout refers to, by this merge patch.
+    ScaleDeployment(Target, Value),
     /// Start an AnalysisRun.
     StartAnalysis(Box<AnalysisRun>),
     /// Stop an AnalysisRun whose outcome is no longer asked for.

@@ -15,7 +15,8 @@ use super::duration::Ended;
 use super::hash::steps_hash;
 use super::plan::{Plan, Strategy};
 use super::revisions::{self, Member, Revisions};
-use super::{analyses, status};
+use super::workload::{self, Workload};
+use super::{analyses, labels, status};
 use crate::analysis::{Problem, Templates};
 use crate::api::{
     AnalysisRun, BlueGreenStatus, CanaryStatus, ConditionType, PauseCondition, PauseReason,
@@ -34,6 +35,8 @@ pub struct Observed {
     /// The Services that its spec names ([`named_services`](super::named_services)) and that are
     /// there, by name.
     pub services: BTreeMap<String, Arc<Service>>,
+    /// The object that its `workloadRef` names, if that is there.
+    pub workload: Option<Arc<Workload>>,
     /// Templates that were looked up because a decision asked for them.
     pub templates: Templates,
     /// The pods that its selector picks, if a decision asked for them.
@@ -48,13 +51,13 @@ const INVALID_REFERENCES: SignedDuration = SignedDuration::from_secs(10);
 /// Decides the next move of a Rollout. Total: an invalid spec is a decision too.
 #[must_use]
 pub fn decide(observed: &Observed) -> Decision {
-    let rollout = &*observed.rollout;
-    let old = rollout.status.clone().unwrap_or_default();
-    if rollout.metadata.deletion_timestamp.is_some() {
+    let old = observed.rollout.status.clone().unwrap_or_default();
+    if observed.rollout.metadata.deletion_timestamp.is_some() {
         return Decision::only(old);
     }
-    match Plan::of(rollout) {
-        Ok(plan) => Pass::new(observed, &plan, old).run(),
+    let (rollout, problems) = workload::resolved(observed);
+    match Plan::of(&rollout, problems) {
+        Ok(plan) => Pass::new(observed, &rollout, &plan, old).run(),
         Err(problems) => invalid(observed, &old, &problems, None),
     }
 }
@@ -88,6 +91,7 @@ fn invalid(
 /// One pass over a valid Rollout: what was, and what it becomes.
 pub(super) struct Pass<'a> {
     pub(super) observed: &'a Observed,
+    /// With the template and selector of the workload that it refers to.
     pub(super) rollout: &'a Rollout,
     pub(super) plan: &'a Plan<'a>,
     /// The status as it was read.
@@ -125,8 +129,12 @@ pub(super) enum Turn {
 }
 
 impl<'a> Pass<'a> {
-    fn new(observed: &'a Observed, plan: &'a Plan<'a>, old: RolloutStatus) -> Self {
-        let rollout = &*observed.rollout;
+    fn new(
+        observed: &'a Observed,
+        rollout: &'a Rollout,
+        plan: &'a Plan<'a>,
+        old: RolloutStatus,
+    ) -> Self {
         let revisions = Revisions::of(rollout, &plan.selector, &observed.replica_sets, &old);
         let revision = revisions.new_revision();
         Self {
@@ -195,6 +203,7 @@ impl<'a> Pass<'a> {
 
     fn finish(mut self) -> Decision {
         status::settle(&mut self);
+        self.make_room();
         Decision {
             changes: self.changes,
             status: self.next,
@@ -269,11 +278,24 @@ impl<'a> Pass<'a> {
         if self.rollout.spec.replicas.is_none() {
             self.changes.push(Change::DefaultReplicas);
         }
-        let written = self.rollout.annotations().get(super::labels::REVISION);
-        if written != Some(&self.revision.to_string()) {
-            self.changes.push(Change::SetRevision(self.revision));
+        let written = self.observed.rollout.annotations();
+        let mut annotations = BTreeMap::new();
+        if written.get(labels::REVISION) != Some(&self.revision.to_string()) {
+            annotations.insert(labels::REVISION.to_owned(), self.revision.to_string());
             let message = format!("Rollout updated to revision {}", self.revision);
             self.notify("RolloutUpdated", message);
+        }
+        let generation = self
+            .rollout
+            .annotations()
+            .get_key_value(labels::WORKLOAD_GENERATION);
+        if let Some((key, generation)) = generation
+            && written.get(key) != Some(generation)
+        {
+            annotations.insert(key.clone(), generation.clone());
+        }
+        if !annotations.is_empty() {
+            self.changes.push(Change::Annotate(annotations));
         }
     }
 

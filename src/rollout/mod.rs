@@ -32,6 +32,7 @@ mod services;
 mod status;
 #[cfg(test)]
 mod tests;
+mod workload;
 
 pub use analyses::awaited_runs;
 pub use change::{Change, Decision, Notice, Target, Want};
@@ -41,3 +42,4 @@ pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
 pub use revisions::{NewReplicaSet, is_same_version};
 pub use services::{managed_by, named_services, release};
+pub use workload::{Workload, WorkloadKind};

@@ -1,10 +1,18 @@
 //! What people ask of a Rollout, as the patches that the kubectl plugin sends.
 //!
 //! # Source
-//! `kubectl argo rollouts` promote, abort, retry and pause (argo-rollouts v1.10).
+//! `kubectl argo rollouts` promote, abort, retry, pause, restart and undo (argo-rollouts v1.10).
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use kube::ResourceExt as _;
+use serde_json::{Map, Value, json};
+use thiserror::Error;
 
+use super::WorkloadKind;
+use super::decide::whole_seconds;
+use super::defaults::comparable;
+use super::revisions::{own_template, revision_in};
 use crate::api::{Phase, Rollout};
 
 /// Status: end the current pause, or, where there is none, the current step.
@@ -60,4 +68,57 @@ pub fn pause() -> Value {
 #[must_use]
 pub fn unpause() -> Value {
     json!({ "spec": { "paused": false } })
+}
+
+/// Object: make all pods again that are older than this.
+#[must_use]
+pub fn restart(at: Timestamp) -> Value {
+    json!({ "spec": { "restartAt": whole_seconds(at) } })
+}
+
+/// Why there is nothing to go back to.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UndoError {
+    /// No ReplicaSet has that revision.
+    #[error("unable to find specified revision {0} in history")]
+    UnknownRevision(i64),
+    /// There is no earlier one.
+    #[error("no revision found for rollout \"{0}\"")]
+    NoRevision(String),
+}
+
+/// A JSON patch that brings back the pod template of a revision, of the one before the latest for 0;
+/// `None` if `template` is the same already. It is of the Rollout, or of the workload that this
+/// refers to: whichever `template` stands in. `replica_sets` are the Rollout's own.
+///
+/// Anti-affinity and ephemeral metadata, which the controller puts into ReplicaSets, stay there.
+pub fn undo(
+    rollout: &Rollout,
+    template: &Map<String, Value>,
+    replica_sets: &[ReplicaSet],
+    to_revision: i64,
+) -> Result<Option<Value>, UndoError> {
+    let revision = |set: &ReplicaSet| revision_in(set.annotations());
+    let found = if to_revision > 0 {
+        let mut sets = replica_sets.iter();
+        sets.find(|set| revision(set) == to_revision)
+            .ok_or(UndoError::UnknownRevision(to_revision))?
+    } else {
+        let mut sets: Vec<&ReplicaSet> = replica_sets.iter().collect();
+        sets.sort_by_key(|set| std::cmp::Reverse(revision(set)));
+        let before = sets.get(1).copied().filter(|_| to_revision == 0);
+        before.ok_or_else(|| UndoError::NoRevision(rollout.name_any()))?
+    };
+    let earlier = own_template(found, &Value::Null);
+    if comparable(&earlier) == comparable(&Value::Object(template.clone())) {
+        return Ok(None);
+    }
+    let reference = rollout.spec.workload_ref.as_ref();
+    let path = match reference.and_then(WorkloadKind::of) {
+        Some(WorkloadKind::PodTemplate) => "/template",
+        Some(WorkloadKind::Deployment | WorkloadKind::ReplicaSet) | None => "/spec/template",
+    };
+    Ok(Some(
+        json!([{ "op": "replace", "path": path, "value": earlier }]),
+    ))
 }

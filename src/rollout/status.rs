@@ -8,7 +8,7 @@ use kube::core::Selector;
 use super::change::Notice;
 use super::decide::{Pass, Turn, whole_seconds};
 use super::duration;
-use super::labels::POD_TEMPLATE_HASH;
+use super::labels::{POD_TEMPLATE_HASH, WORKLOAD_GENERATION};
 use super::phase::phase;
 use super::plan::{Step, Strategy};
 use crate::analysis::Problem;
@@ -121,7 +121,7 @@ fn set(status: &mut RolloutStatus, now: Time, fresh: Fresh, said: Said<'_>) {
 /// Brings the status of a pass to its end: all that follows from what was observed and decided.
 pub(super) fn settle(pass: &mut Pass<'_>) {
     pass.next.observed_generation = generation(pass.rollout);
-    let workload = pass.rollout.annotations().get(labels::WORKLOAD_GENERATION);
+    let workload = pass.rollout.annotations().get(WORKLOAD_GENERATION);
     pass.next.workload_observed_generation = workload.cloned().unwrap_or_default();
     pass.next
         .conditions

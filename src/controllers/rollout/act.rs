@@ -1,7 +1,7 @@
 //! Carrying out the changes of a decision.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use tracing::info;
 
 use super::{Context, Error};
 use crate::api::{AnalysisRun, Rollout};
-use crate::cluster::{self, Cluster, Created, PropagationPolicy};
-use crate::rollout::{Change, NewReplicaSet, Observed, Target, is_same_version, labels};
+use crate::cluster::{self, Cluster, Created, Namespaced, PropagationPolicy};
+use crate::rollout::{Change, NewReplicaSet, Observed, Target, is_same_version};
 
 /// Pods that are patched at the same time, as Argo's `--ephemeral-metadata-threads`.
 const PODS_AT_ONCE: usize = 10;
@@ -46,11 +46,10 @@ pub(super) async fn carry_out(
     for change in changes {
         match change {
             Change::DefaultReplicas => {
-                newest =
-                    patch_rollout(&newest, json!({ "spec": { "replicas": 1 } }), cluster).await?;
+                let patch = json!({ "spec": { "replicas": 1 } });
+                newest = patch_rollout(&newest, patch, cluster).await?;
             }
-            Change::SetRevision(revision) => {
-                let annotations = json!({ labels::REVISION: revision.to_string() });
+            Change::Annotate(annotations) => {
                 let patch = json!({ "metadata": { "annotations": annotations } });
                 newest = patch_rollout(&newest, patch, cluster).await?;
             }
@@ -58,15 +57,18 @@ pub(super) async fn carry_out(
                 create_replica_set(&newest, replica_set, cluster).await?;
             }
             Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
-                patch_replica_set(&namespace, target, patch, cluster).await?;
+                patch_object::<ReplicaSet>(&namespace, target, patch, cluster).await?;
             }
             Change::DeleteReplicaSet(target) => {
                 delete::<ReplicaSet>(&namespace, target, cluster).await?;
             }
             Change::SwitchService(target, patch) => {
-                switch_service(&namespace, target, patch, cluster).await?;
+                patch_object::<Service>(&namespace, target, patch, cluster).await?;
             }
             Change::PatchPods(pods) => patch_pods(&namespace, pods, cluster).await?,
+            Change::ScaleDeployment(target, patch) => {
+                patch_object::<Deployment>(&namespace, target, patch, cluster).await?;
+            }
             Change::StartAnalysis(run) => start(run, cluster).await?,
             Change::StopAnalysis(target) => stop(&namespace, target, cluster).await?,
             Change::DeleteAnalysis(target) => {
@@ -96,33 +98,17 @@ async fn patch_rollout(
     cluster.merge(&namespace, &rollout.name_any(), &patch).await
 }
 
-async fn patch_replica_set(
+/// Sends a patch to an object as it was observed.
+async fn patch_object<K: Namespaced>(
     namespace: &str,
     target: &Target,
     patch: &Value,
     cluster: &Cluster,
 ) -> Result<(), cluster::Error> {
     let held = held_to(patch.clone(), target.resource_version.as_ref());
-    cluster
-        .merge::<ReplicaSet>(namespace, &target.name, &held)
-        .await?;
-    let replicas = patch.pointer("/spec/replicas").and_then(Value::as_i64);
-    info!(replica_set = target.name, replicas, "patched a ReplicaSet");
-    Ok(())
-}
-
-async fn switch_service(
-    namespace: &str,
-    target: &Target,
-    patch: &Value,
-    cluster: &Cluster,
-) -> Result<(), cluster::Error> {
-    let held = held_to(patch.clone(), target.resource_version.as_ref());
-    cluster
-        .merge::<Service>(namespace, &target.name, &held)
-        .await?;
-    let selector = patch.pointer("/spec/selector");
-    info!(service = target.name, ?selector, "patched a Service");
+    cluster.merge::<K>(namespace, &target.name, &held).await?;
+    let spec = patch.get("spec").map(Value::to_string);
+    info!(kind = %K::kind(&()), name = target.name, spec, "patched an object");
     Ok(())
 }
 
@@ -232,7 +218,7 @@ async fn stop(namespace: &str, target: &Target, cluster: &Cluster) -> Result<(),
     }
 }
 
-async fn delete<K: cluster::Namespaced>(
+async fn delete<K: Namespaced>(
     namespace: &str,
     target: &Target,
     cluster: &Cluster,

@@ -48,17 +48,23 @@ const CANARY: &str = "spec.strategy.canary";
 const BLUE_GREEN: &str = "spec.strategy.blueGreen";
 
 impl<'a> Plan<'a> {
-    /// Understands a spec, or lists all that is wrong with it.
-    pub(super) fn of(rollout: &'a Rollout) -> Result<Self, Vec<Problem>> {
+    /// Understands a spec, or lists all that is wrong with it. `problems` is why its template could
+    /// not be found.
+    pub(super) fn of(
+        rollout: &'a Rollout,
+        mut problems: Vec<Problem>,
+    ) -> Result<Self, Vec<Problem>> {
         let spec = &rollout.spec;
-        let mut problems = Vec::new();
+        let has_template = problems.is_empty();
         let unreadable = rollout.unreadable.iter();
         for part in unreadable.filter(|part| part.path.starts_with("spec")) {
             let why = format!("Invalid value: expected {}", part.expected);
             problems.push(Problem::new(part.path.clone(), why));
         }
         check_numbers(spec, &mut problems);
-        let selector = pods::check(spec, &mut problems);
+        let selector = has_template
+            .then(|| pods::check(spec, &mut problems))
+            .flatten();
         roles::check(spec, selector.as_ref(), &mut problems);
         let replicas = spec.replicas().max(0);
         let strategy = check_strategy(spec, replicas, &mut problems);

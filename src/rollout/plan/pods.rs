@@ -4,18 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt as _};
 use serde_json::Value;
 
-use super::unsupported;
 use crate::analysis::Problem;
 use crate::api::RolloutSpec;
 
 pub(super) fn check(spec: &RolloutSpec, problems: &mut Vec<Problem>) -> Option<Selector> {
-    if spec.workload_ref.is_some() {
-        problems.push(unsupported(
-            "spec.workloadRef",
-            "a reference to another workload",
-        ));
-        return None;
-    }
     let selector = check_selector(spec.selector.as_ref(), problems);
     let template = Value::Object(spec.template.json.clone());
     if let (Some(selector), Some(written)) = (&selector, &spec.selector) {

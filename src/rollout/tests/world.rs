@@ -141,6 +141,7 @@ impl World {
                 .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
                 .collect(),
             templates: Templates::default(),
+            workload: None,
             pods: None,
             now: self.now,
         };
@@ -194,12 +195,7 @@ impl World {
         let stamp = Some(Time(self.now));
         match change {
             Change::DefaultReplicas => self.change_spec(|spec| spec.replicas = Some(1)),
-            Change::SetRevision(revision) => {
-                let value = revision.to_string();
-                self.rollout
-                    .annotations_mut()
-                    .insert(labels::REVISION.into(), value);
-            }
+            Change::Annotate(annotations) => self.rollout.annotations_mut().extend(annotations),
             Change::CreateReplicaSet(created) => {
                 let mut set: ReplicaSet =
                     serde_json::from_value(serde_json::to_value(created).unwrap()).unwrap();
@@ -230,6 +226,7 @@ impl World {
                     merge(pod.unwrap(), &patch);
                 }
             }
+            Change::ScaleDeployment(target, _) => panic!("{} is not in this world", target.name),
             Change::StartAnalysis(mut run) => {
                 assert!(
                     self.runs
