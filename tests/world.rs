@@ -51,6 +51,7 @@ pub(crate) struct World {
     /// Path, query and body of each question that metric sources were asked.
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
     sources: Router,
+    options: Options,
     /// The simulation stops when it is dropped.
     simulation: DropGuard,
 }
@@ -103,9 +104,23 @@ impl World {
         Self::new(|_| (StatusCode::NOT_FOUND, Value::Null)).await
     }
 
+    /// A new cluster in which nothing is measured, with these nodes and pods that do this.
+    pub(crate) async fn simulated_with(options: Options) -> Self {
+        let kinds = verdict::api::crds::all();
+        Self::built(kinds, options, |_| (StatusCode::NOT_FOUND, Value::Null)).await
+    }
+
     /// A new cluster whose custom kinds are not as we define them.
     pub(crate) async fn defined_by(
         kinds: Vec<CustomResourceDefinition>,
+        answer: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static,
+    ) -> Self {
+        Self::built(kinds, Options::default(), answer).await
+    }
+
+    async fn built(
+        kinds: Vec<CustomResourceDefinition>,
+        options: Options,
         answer: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static,
     ) -> Self {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -121,7 +136,8 @@ impl World {
         }
         let asked = Arc::new(Mutex::new(Vec::new()));
         Self {
-            simulation: simulate(&server, &clock),
+            simulation: simulate(&server, &clock, &options),
+            options,
             sources: scripted(Arc::new(answer), Arc::clone(&asked)),
             server,
             client,
@@ -132,7 +148,7 @@ impl World {
 
     /// Stops the simulation and starts another that knows nothing.
     pub(crate) fn restart_simulation(&mut self) {
-        self.simulation = simulate(&self.server, &self.clock);
+        self.simulation = simulate(&self.server, &self.clock, &self.options);
     }
 
     /// Starts the controllers.
@@ -277,12 +293,12 @@ impl World {
     }
 }
 
-fn simulate(server: &Server, clock: &Clock) -> DropGuard {
+fn simulate(server: &Server, clock: &Clock, options: &Options) -> DropGuard {
     let stop = CancellationToken::new();
     tokio::spawn(simulation::run(
         server.client_as("simulation"),
         clock.clone(),
-        Options::default(),
+        options.clone(),
         stop.clone(),
     ));
     stop.drop_guard()

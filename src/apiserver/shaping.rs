@@ -127,7 +127,9 @@ impl Walk {
                     return !(property.typed || property.default.is_some());
                 }
                 self.field(property, name, value);
-                !(property.typed && is_left_out(property, value))
+                // An entry of a map is no field, and stays.
+                let is_field = schema.properties.contains_key(name);
+                !(is_field && property.typed && is_left_out(property, value))
             }
             None if schema.preserve => true,
             None if schema.embedded && is_object_field(name) => true,
@@ -196,5 +198,30 @@ mod tests {
             json!({"a": {"b": 3}, "free": {"any": 1}, "list": [{"n": "x"}]})
         );
         assert_eq!(unknown, ["gone", "list[0].m"]);
+    }
+
+    #[test]
+    fn empty_fields_of_a_go_type_go_and_empty_entries_of_a_map_stay() {
+        let text = Schema {
+            shape: Shape::String,
+            typed: true,
+            ..Schema::default()
+        };
+        let labels = Schema {
+            typed: true,
+            additional: Some(text.clone().into()),
+            ..Schema::default()
+        };
+        let fields = [("labels", labels), ("name", text)];
+        let metadata = Schema {
+            typed: true,
+            properties: fields
+                .map(|(name, schema)| (name.to_owned(), schema.into()))
+                .into(),
+            ..Schema::default()
+        };
+        let mut value = json!({"name": "", "labels": {"headless": ""}});
+        shape(&metadata, &mut value);
+        assert_eq!(value, json!({"labels": {"headless": ""}}));
     }
 }

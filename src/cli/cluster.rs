@@ -36,6 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Our kinds are registered. Workloads are simulated: pods become ready, Jobs end, but no container
 /// runs.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = simulation::script::help())]
 pub(super) struct ClusterArgs {
     #[command(flatten)]
     serving: ServingArgs,

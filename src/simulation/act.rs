@@ -13,7 +13,6 @@ use super::garbage;
 use super::pods;
 use super::queue::Work;
 use super::run::Simulation;
-use super::view::Key;
 
 /// A change that was refused, or whose answer did not come.
 #[derive(Debug)]
@@ -161,13 +160,8 @@ impl Simulation {
         let owner = metadata["ownerReferences"][0]["uid"].as_str();
         let owner = owner.unwrap_or_default();
         loop {
-            let name = self.names.next(prefix, owner);
-            if self.view.pods.get(&Key::new(namespace, &name)).is_some() {
-                self.names.use_up(owner);
-                continue;
-            }
             let mut named = object.clone();
-            named["metadata"]["name"] = json!(name);
+            named["metadata"]["name"] = json!(self.names.next(prefix, owner));
             let create = Change::Create {
                 resource: resource.clone(),
                 namespace: namespace.to_owned(),
@@ -175,12 +169,21 @@ impl Simulation {
             };
             let made = change::make(&self.client, &create).await?;
             self.names.use_up(owner);
-            let is_foreign = matches!(&made, Made::There(_, found) if !is_managed(found, owner));
+            // One that is there and was not known is ours: the answer to an earlier try got lost.
+            let is_new = match &made {
+                Made::There(_, found) => is_managed(found, owner) && !self.is_known(found),
+                _ => true,
+            };
             self.take_in(made);
-            if !is_foreign {
+            if is_new {
                 return Ok(());
             }
         }
+    }
+
+    fn is_known(&self, object: &DynamicObject) -> bool {
+        let uid = object.uid().unwrap_or_default();
+        self.view.graph.get(&uid).is_some()
     }
 
     /// Asks whether an object exists that a list has not shown.
@@ -210,6 +213,10 @@ impl Simulation {
         };
         let namespace = node.key.namespace.clone();
         for owner in garbage::unseen_owners(&self.view.graph, uid) {
+            if self.view.graph.is_gone(&owner.uid) {
+                absent.insert(owner.uid);
+                continue;
+            }
             let kind = self.watches.kind(&owner.api_version, &owner.kind);
             let Some((resource, namespaced)) = kind else {
                 continue;

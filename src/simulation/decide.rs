@@ -11,7 +11,10 @@ use super::change::Decision;
 use super::queue::Work;
 use super::run::Simulation;
 use super::view::{Key, View};
-use super::{deployment, endpoints, job, kubelet, namespaces, nodes, pods, replica_set, scheduler};
+use super::{
+    deployment, endpoint_slices, endpoints, job, kubelet, namespaces, nodes, pods, replica_set,
+    scheduler,
+};
 
 impl Simulation {
     /// What is to be done, from what is known alone; after a refusal, if there was one.
@@ -93,14 +96,17 @@ impl Simulation {
 
     fn endpoints(&self, key: &Key) -> Decision {
         let view = &self.view;
-        let (service, found) = (view.services.get(key), view.endpoints.get(key));
-        let pods = service.map(|service| selected(view, key, service));
-        let change = endpoints::decide(
-            service.map(|service| &**service),
-            found.map(|found| &**found),
-            &pods.unwrap_or_default(),
-        );
-        Decision::now(change.into_iter().collect())
+        let service = view.services.get(key).map(|service| &**service);
+        let found = view.endpoints.get(key).map(|found| &**found);
+        let pods = service.map_or_else(Vec::new, |service| selected(view, key, service));
+        let change = endpoints::decide(service, found, &pods);
+        let mut changes: Vec<_> = change.into_iter().collect();
+        if let Some(service) = service {
+            let uid = service.uid().unwrap_or_default();
+            let slices: Vec<_> = view.endpoint_slices.managed_by(&uid).cloned().collect();
+            changes.extend(endpoint_slices::decide(service, &slices, &pods));
+        }
+        Decision::now(changes)
     }
 
     fn node(&self, name: &str) -> Option<Decision> {

@@ -20,7 +20,7 @@ use crate::cluster::merge_patch;
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 
 /// Marks the Endpoints of a Service without an address of its own.
-const HEADLESS: &str = "service.kubernetes.io/headless";
+pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Decides how the Endpoints of a Service change.
 pub(super) fn decide(
@@ -31,15 +31,7 @@ pub(super) fn decide(
     let Some(service) = service else {
         return endpoints.filter(|found| is_ours(found)).map(Change::delete);
     };
-    let spec = service.spec.as_ref()?;
-    let selects = spec
-        .selector
-        .as_ref()
-        .is_some_and(|selector| !selector.is_empty());
-    let is_name = spec.type_.as_deref() == Some("ExternalName");
-    if !selects || is_name || service.metadata.deletion_timestamp.is_some() {
-        return None;
-    }
+    let spec = spec(service)?;
     let wanted = Endpoints {
         metadata: ObjectMeta {
             name: Some(service.name_any()),
@@ -57,6 +49,22 @@ pub(super) fn decide(
     merge_patch(&old, &new).map(|patch| Change::patch(found, patch))
 }
 
+/// What a Service says, if it has addresses of pods.
+pub(super) fn spec(service: &Service) -> Option<&ServiceSpec> {
+    let spec = service.spec.as_ref()?;
+    let selects = spec
+        .selector
+        .as_ref()
+        .is_some_and(|selector| !selector.is_empty());
+    let is_name = spec.type_.as_deref() == Some("ExternalName");
+    (selects && !is_name && service.metadata.deletion_timestamp.is_none()).then_some(spec)
+}
+
+/// Whether a Service has no address of its own.
+pub(super) fn is_headless(spec: &ServiceSpec) -> bool {
+    spec.cluster_ip.as_deref() == Some("None")
+}
+
 fn is_ours(endpoints: &Endpoints) -> bool {
     let manager = endpoints.labels().get(MANAGED_BY.0);
     manager.is_some_and(|manager| manager == MANAGED_BY.1)
@@ -66,7 +74,7 @@ fn is_ours(endpoints: &Endpoints) -> bool {
 fn labels(service: &Service, spec: &ServiceSpec) -> BTreeMap<String, String> {
     let mut labels = service.labels().clone();
     labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
-    if spec.cluster_ip.as_deref() == Some("None") {
+    if is_headless(spec) {
         labels.insert(HEADLESS.to_owned(), String::new());
     }
     labels
@@ -119,7 +127,7 @@ fn address(pod: &Pod) -> Option<EndpointAddress> {
 
 /// The ports of the Service that a pod has; `None` if it has none of them. Only a Service without an
 /// address may have no ports at all.
-fn ports(spec: &ServiceSpec, pod: &Pod) -> Option<Vec<EndpointPort>> {
+pub(super) fn ports(spec: &ServiceSpec, pod: &Pod) -> Option<Vec<EndpointPort>> {
     let ports = spec.ports.as_deref().unwrap_or_default();
     let port = |port: &ServicePort| {
         Some(EndpointPort {
@@ -130,8 +138,7 @@ fn ports(spec: &ServiceSpec, pod: &Pod) -> Option<Vec<EndpointPort>> {
         })
     };
     let found: Vec<_> = ports.iter().filter_map(port).collect();
-    let is_headless = spec.cluster_ip.as_deref() == Some("None");
-    (!found.is_empty() || (ports.is_empty() && is_headless)).then_some(found)
+    (!found.is_empty() || (ports.is_empty() && is_headless(spec))).then_some(found)
 }
 
 /// The number of the port on the pod; `None` if the pod has no port of that name.

@@ -1,6 +1,6 @@
 //! Who owns whom, for every kind: what the garbage collector needs to know of an object.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -66,6 +66,30 @@ pub(super) struct Graph {
     nodes: BTreeMap<String, Node>,
     dependents: BTreeMap<String, BTreeSet<String>>,
     namespaces: BTreeMap<String, BTreeSet<String>>,
+    gone: Gone,
+}
+
+/// The last objects that went: their dependents need not ask whether they exist.
+#[derive(Debug, Default)]
+struct Gone {
+    uids: BTreeSet<String>,
+    order: VecDeque<String>,
+}
+
+/// How many of those that went are remembered.
+const REMEMBERED: usize = 10_000;
+
+impl Gone {
+    fn note(&mut self, uid: &str) {
+        if self.uids.insert(uid.to_owned()) {
+            self.order.push_back(uid.to_owned());
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+    }
 }
 
 impl Graph {
@@ -75,7 +99,7 @@ impl Graph {
 
     /// Puts a node in, in place of the one it had for this object.
     pub(super) fn put(&mut self, node: Node) {
-        self.remove(&node.uid);
+        self.take(&node.uid);
         for owner in &node.owners {
             self.dependents
                 .entry(owner.uid.clone())
@@ -90,12 +114,23 @@ impl Graph {
         self.nodes.insert(node.uid.clone(), node);
     }
 
+    /// Forgets an object that is gone.
     pub(super) fn remove(&mut self, uid: &str) -> Option<Node> {
+        self.gone.note(uid);
+        self.take(uid)
+    }
+
+    /// Whether the object was there and is gone; one of long ago may not be remembered.
+    pub(super) fn is_gone(&self, uid: &str) -> bool {
+        self.gone.uids.contains(uid)
+    }
+
+    fn take(&mut self, uid: &str) -> Option<Node> {
         let node = self.nodes.remove(uid)?;
         for owner in &node.owners {
-            take(&mut self.dependents, &owner.uid, uid);
+            take_from(&mut self.dependents, &owner.uid, uid);
         }
-        take(&mut self.namespaces, &node.key.namespace, uid);
+        take_from(&mut self.namespaces, &node.key.namespace, uid);
         Some(node)
     }
 
@@ -125,7 +160,7 @@ impl Graph {
     }
 }
 
-fn take(index: &mut BTreeMap<String, BTreeSet<String>>, key: &str, uid: &str) {
+fn take_from(index: &mut BTreeMap<String, BTreeSet<String>>, key: &str, uid: &str) {
     if let Some(uids) = index.get_mut(key) {
         uids.remove(uid);
         if uids.is_empty() {

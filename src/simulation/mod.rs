@@ -11,9 +11,10 @@
 //! answered, so that a decision never rests on less than what the last one did. Nothing polls:
 //! when nothing changes and no timer is due, no request is made.
 //!
-//! Served: ReplicaSets, Deployments, Jobs, nodes and pods, Endpoints of Services, what every
-//! namespace has, owner references in all three ways of deletion for all kinds (custom ones too),
-//! and the end of namespaces.
+//! Served: ReplicaSets, Deployments, Jobs, nodes and pods, Endpoints and EndpointSlices of
+//! Services, what every namespace has, owner references in all three ways of deletion for all kinds
+//! (custom ones too), and the end of namespaces. HorizontalPodAutoscalers are stored and not acted
+//! on.
 //!
 //! What a pod does is scripted: [`script`] tells how.
 
@@ -24,6 +25,7 @@ mod claim;
 mod decide;
 pub mod demo;
 mod deployment;
+mod endpoint_slices;
 mod endpoints;
 mod garbage;
 mod graph;

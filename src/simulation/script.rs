@@ -5,7 +5,7 @@
 //! every pod. Durations are written `5s`, `1m30s`, `500ms`. Annotations that make no sense hold the
 //! pod where it is and are named in its conditions.
 
-use std::fmt::{self, Debug, Display};
+use std::fmt::{self, Debug, Display, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +75,17 @@ pub const ANNOTATIONS: [(&str, &str, &str); 12] = [
         "requests a second that it takes, where requests are simulated; more are refused",
     ),
 ];
+
+/// All that may be written on a pod, for a command line's help.
+#[must_use]
+pub fn help() -> String {
+    let mut help =
+        "Annotations of a pod, so usually in a template, script what it does:".to_owned();
+    for (name, example, meaning) in ANNOTATIONS {
+        let _ = write!(help, "\n  {PREFIX}{name}: \"{example}\"\n      {meaning}");
+    }
+    help
+}
 
 /// How a pod behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -326,5 +337,15 @@ mod tests {
     fn the_examples_of_all_annotations_make_sense() {
         let examples = ANNOTATIONS.map(|(name, example, _)| (name, example));
         assert!(read("Always", &examples).is_ok());
+    }
+
+    #[test]
+    fn the_readme_and_the_help_tell_of_all_annotations() {
+        let readme = include_str!("../../README.md");
+        for (name, example, meaning) in ANNOTATIONS {
+            let row = format!("| `{name}: \"{example}\"` | {meaning} |\n");
+            assert!(readme.contains(&row), "{row}");
+            assert!(help().contains(&format!("{PREFIX}{name}: \"{example}\"")));
+        }
     }
 }

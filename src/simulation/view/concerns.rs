@@ -5,9 +5,11 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 
+use super::super::endpoint_slices;
 use super::super::pods;
 use super::super::queue::Work;
 use super::View;
@@ -182,6 +184,15 @@ acted!(Deployment, deployments, |meta| Work::Deployment(Key::of(
     meta
 )));
 acted!(Endpoints, endpoints, |meta| Work::Endpoints(Key::of(meta)));
+acted!(EndpointSlice, endpoint_slices, |meta| {
+    let labels = meta.labels.as_ref();
+    let service = labels.and_then(|labels| labels.get(endpoint_slices::SERVICE));
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    Work::Endpoints(Key::new(
+        namespace,
+        service.map(String::as_str).unwrap_or_default(),
+    ))
+});
 acted!(ServiceAccount, service_accounts, |meta| {
     Work::Namespace(meta.namespace.clone().unwrap_or_default())
 });

@@ -13,6 +13,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use kube::api::{ApiResource, DynamicObject};
@@ -38,6 +39,9 @@ macro_rules! for_kind {
             ("", "ConfigMap") => $view.$method::<ConfigMap>($($argument),*),
             ("apps", "ReplicaSet") => $view.$method::<ReplicaSet>($($argument),*),
             ("apps", "Deployment") => $view.$method::<Deployment>($($argument),*),
+            ("discovery.k8s.io", "EndpointSlice") => {
+                $view.$method::<EndpointSlice>($($argument),*)
+            }
             ("batch", "Job") => $view.$method::<Job>($($argument),*),
             _ => Vec::new(),
         }
@@ -53,6 +57,7 @@ pub(super) fn is_acted_on(api_version: &str, kind: &str) -> bool {
             "Namespace" | "Node" | "Pod" | "Service" | "Endpoints" | "ServiceAccount" | "ConfigMap"
         ) | ("apps/v1", "ReplicaSet" | "Deployment")
             | ("batch/v1", "Job")
+            | ("discovery.k8s.io/v1", "EndpointSlice")
     )
 }
 
@@ -67,6 +72,7 @@ pub(super) struct View {
     pub(super) jobs: Shelf<Job>,
     pub(super) services: Shelf<Service>,
     pub(super) endpoints: Shelf<Endpoints>,
+    pub(super) endpoint_slices: Shelf<EndpointSlice>,
     pub(super) service_accounts: Shelf<ServiceAccount>,
     /// Only those that every namespace has.
     pub(super) config_maps: Shelf<ConfigMap>,
