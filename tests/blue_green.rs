@@ -64,25 +64,24 @@ impl World {
     async fn trial(&self, suffix: &str) -> String {
         let rollout: Rollout = self.get("web").await;
         let generation = rollout.metadata.generation.unwrap().to_string();
-        let status = self
-            .until_status(|status| {
-                let slots = &status.blue_green;
-                let slot = if suffix.starts_with("-pre") {
-                    &slots.pre_promotion_analysis_run_status
-                } else {
-                    &slots.post_promotion_analysis_run_status
-                };
-                status.observed_generation == generation
-                    && slot
-                        .as_ref()
-                        .is_some_and(|slot| slot.name.ends_with(suffix))
-            })
-            .await;
+        let status = Box::pin(self.until_status(|status| {
+            let slots = &status.blue_green;
+            let slot = if suffix.starts_with("-pre") {
+                &slots.pre_promotion_analysis_run_status
+            } else {
+                &slots.post_promotion_analysis_run_status
+            };
+            status.observed_generation == generation
+                && slot
+                    .as_ref()
+                    .is_some_and(|slot| slot.name.ends_with(suffix))
+        }))
+        .await;
         let rollout: Rollout = self.get("web").await;
         let revision = &rollout.annotations()[labels::REVISION];
         let name = format!("web-{}-{revision}{suffix}", status.current_pod_hash);
         let runs = self.api::<AnalysisRun>();
-        while runs.get_opt(&name).await.unwrap().is_none() {
+        while Box::pin(runs.get_opt(&name)).await.unwrap().is_none() {
             seconds(1).await;
         }
         name
