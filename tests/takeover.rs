@@ -158,16 +158,15 @@ async fn an_idle_canary_is_taken_over_without_a_write() {
     assert_eq!(world.list::<ReplicaSet>().await.len(), 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_canary_in_the_middle_of_an_update_goes_on() {
-    let world = World::without_sources().await;
+/// What Argo's controller leaves at the pause of a canary with metadata and anti-affinity of its own.
+async fn a_paused_canary(world: &World) {
     let mut canary = a_canary();
     canary["canaryMetadata"] = json!({ "labels": { "role": "canary" } });
     canary["antiAffinity"] = json!({ "preferredDuringSchedulingIgnoredDuringExecution":
         { "weight": 1 } });
     let (one, two) = (a_template("nginx:1.25"), a_template("nginx:1.26"));
-    let rollout = a_taken_over_rollout(&world, canary.clone(), two.clone()).await;
-    a_replica_set(&world, &rollout, (OLDER, "1", 8), one, &json!({})).await;
+    let rollout = a_taken_over_rollout(world, canary.clone(), two.clone()).await;
+    a_replica_set(world, &rollout, (OLDER, "1", 8), one, &json!({})).await;
     let term = json!({
         "labelSelector": { "matchExpressions": [{
             "key": labels::POD_TEMPLATE_HASH, "operator": "In", "values": [OLDER] }] },
@@ -183,7 +182,7 @@ async fn a_canary_in_the_middle_of_an_update_goes_on() {
             "metadata": { "labels": { "role": "canary" } }, "spec": { "affinity": affinity },
         } },
     });
-    a_replica_set(&world, &rollout, (UNKNOWN, "2", 2), two, &injected).await;
+    a_replica_set(world, &rollout, (UNKNOWN, "2", 2), two, &injected).await;
     let paused = json!([{ "reason": "CanaryPauseStep", "startTime": "2026-01-01T00:00:00Z" }]);
     let changed = json!({
         "updatedReplicas": 2, "currentStepIndex": 1, "controllerPause": true, "phase": "Paused",
@@ -196,7 +195,13 @@ async fn a_canary_in_the_middle_of_an_update_goes_on() {
             a_condition("Paused", "True", "RolloutPaused", "Rollout is paused"),
         ],
     });
-    a_status(&world, UNKNOWN, OLDER, &canary, &changed).await;
+    a_status(world, UNKNOWN, OLDER, &canary, &changed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_in_the_middle_of_an_update_goes_on() {
+    let world = World::without_sources().await;
+    a_paused_canary(&world).await;
     let before = bodies(&world).await;
     let _running = world.start_rollouts();
     seconds(60).await;
