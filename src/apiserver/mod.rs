@@ -4,7 +4,8 @@
 //! serving ─→ listing ─→ watching        reads
 //!    │  └──→ writing ←─ patching, applying, deleting
 //!    │          │ admission: shaping, validation, cel, defaults, rules, crd, managed
-//!    └──→ discovery, openapi, reviews   documents
+//!    ├──→ reviews                        what is posted and not stored
+//!    └──→ documents ─→ discovery, openapi
 //!               ↓
 //!             store                     objects, versions, changes
 //! ```
@@ -31,6 +32,7 @@ mod definition;
 mod definition_versions;
 mod deleting;
 mod discovery;
+mod documents;
 mod events;
 mod failure;
 mod faults;

@@ -9,17 +9,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::applying;
 use super::core::Core;
 use super::deleting::{self, Deleted};
-use super::discovery;
+use super::documents;
 use super::failure::Failure;
 use super::faults;
 use super::listing;
 use super::managed::Write;
-use super::openapi;
 use super::patching::Patch;
 use super::render::Rendering;
 use super::request::{self, Parameters, Target, WriteOptions, user_agent};
@@ -29,9 +28,6 @@ use super::scale;
 use super::traffic::RequestSummary;
 use super::watching;
 use super::writing::{self, Part, Sent, Written};
-
-/// The version that the server says it has: that of the built-in types' schemas.
-const VERSION: (&str, &str, &str) = ("1", "33", "v1.33.0");
 
 /// Answers one request. One that makes the server panic harms no other: what is stored is whole at
 /// any moment.
@@ -48,11 +44,8 @@ async fn carry_out(core: Arc<Core>, request: Request) -> Response {
         Ok(body) => body,
         Err(failure) => return refusal(&failure),
     };
-    if let Some(response) = document(&core, &parts) {
-        return response;
-    }
     let Some(target) = Target::parse(parts.uri.path()) else {
-        return no_page();
+        return documents::document(&core, &parts).unwrap_or_else(no_page);
     };
     let query = Parameters::of(&parts.uri);
     let summary = summary(&parts, &target, &query);
@@ -90,42 +83,6 @@ fn named(mut summary: RequestSummary, parts: &Parts, body: &Bytes) -> RequestSum
         name.unwrap_or_default().clone_into(&mut summary.name);
     }
     summary
-}
-
-/// Paths that are about no resource.
-fn document(core: &Core, parts: &Parts) -> Option<Response> {
-    let path = parts.uri.path();
-    match path.trim_end_matches('/') {
-        "/healthz" | "/livez" | "/readyz" => return Some("ok".into_response()),
-        "/version" => {
-            let (major, minor, version) = VERSION;
-            let told = json!({
-                "major": major,
-                "minor": minor,
-                "gitVersion": version,
-                "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-            });
-            return Some(json_response(StatusCode::OK, told.to_string().into()));
-        }
-        _ => {}
-    }
-    let registry = core.registry();
-    if let Some(told) = openapi::document(core, &registry, path) {
-        return Some(json_response(StatusCode::OK, told.to_string().into()));
-    }
-    let accept = parts
-        .headers
-        .get(header::ACCEPT)
-        .and_then(|a| a.to_str().ok());
-    let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-    let aggregated = accept.is_some_and(|accept| accept.split(',').any(|a| a.trim() == media));
-    let told = discovery::document(&registry, path, aggregated)?;
-    let mut response = json_response(StatusCode::OK, told.to_string().into());
-    if aggregated && matches!(path.trim_end_matches('/'), "/api" | "/apis") {
-        let value = HeaderValue::from_static(media);
-        response.headers_mut().insert(header::CONTENT_TYPE, value);
-    }
-    Some(response)
 }
 
 fn route(
