@@ -166,6 +166,10 @@ fn subresources(resource: &Resource) -> Vec<Subresource> {
     if resource.is("", "Namespace") {
         found.push(subresource("finalize", None, &["update"]));
     }
+    if resource.is("", "ServiceAccount") {
+        let kind = ("authentication.k8s.io", "v1", "TokenRequest");
+        found.push(subresource("token", Some(kind), &["create"]));
+    }
     if resource.status {
         found.push(subresource("status", None, READ_WRITE));
     }

@@ -20,12 +20,15 @@ use super::faults;
 use super::listing;
 use super::managed::Write;
 use super::patching::Patch;
+use super::rbac::{self, Attempt};
 use super::render::Rendering;
 use super::request::{self, Parameters, Target, WriteOptions, user_agent};
 use super::resources::{Resource, Scale};
 use super::reviews;
 use super::scale;
+use super::tokens;
 use super::traffic::RequestSummary;
+use super::users::User;
 use super::watching;
 use super::writing::{self, Part, Sent, Written};
 
@@ -44,16 +47,27 @@ async fn carry_out(core: Arc<Core>, request: Request) -> Response {
         Ok(body) => body,
         Err(failure) => return refusal(&failure),
     };
-    let Some(target) = Target::parse(parts.uri.path()) else {
-        return documents::document(&core, &parts).unwrap_or_else(no_page);
+    let user = match tokens::authenticate(&core, &parts.headers) {
+        Ok(user) => user,
+        Err(failure) => return refusal(&failure),
+    };
+    let path = parts.uri.path();
+    let Some(target) = Target::parse(path) else {
+        return match rbac::check(&core, &user, &Attempt::at(&parts.method, path)) {
+            Ok(()) => documents::document(&core, &parts).unwrap_or_else(no_page),
+            Err(failure) => refusal(&failure),
+        };
     };
     let query = Parameters::of(&parts.uri);
     let summary = summary(&parts, &target, &query);
     core.traffic.note(&summary);
+    if let Err(failure) = rbac::check(&core, &user, &Attempt::of(&summary)) {
+        return refusal(&failure);
+    }
     let watch_from = summary.from_version.filter(|_| summary.verb == "watch");
     let fault = core.traffic.fault(|| named(summary, &parts, &body));
     faults::answer(fault, watch_from, || {
-        route(&core, &parts, &target, &query, &body)
+        route(&core, &user, &parts, &target, &query, &body)
     })
     .await
 }
@@ -87,6 +101,7 @@ fn named(mut summary: RequestSummary, parts: &Parts, body: &Bytes) -> RequestSum
 
 fn route(
     core: &Arc<Core>,
+    user: &User,
     parts: &Parts,
     target: &Target,
     query: &Parameters,
@@ -97,7 +112,7 @@ fn route(
         && parts.method == Method::POST
     {
         let sent = request::plain_body(&parts.headers, body);
-        let review = sent.and_then(|sent| reviews::answer(core, kind, &sent));
+        let review = sent.and_then(|sent| reviews::answer(core, kind, user, &sent));
         return match review {
             Ok(review) => json_response(StatusCode::CREATED, review.to_string().into()),
             Err(failure) => refusal(&failure),
@@ -174,6 +189,9 @@ impl Asked<'_> {
             ("PUT", _, Some("finalize")) if self.resource.is("", "Namespace") => {
                 self.replace(Part::Finalize)
             }
+            ("POST", true, Some("token")) if self.resource.is("", "ServiceAccount") => {
+                self.post(|sent| tokens::answer(self.core, self.resource, self.target, sent))
+            }
             (_, _, Some(_)) => Err(Failure::unknown_resource()),
             _ => Err(Failure::method_not_allowed()),
         }
@@ -245,6 +263,16 @@ impl Asked<'_> {
         let sent = self.sent()?;
         let written = writing::create(self.core, self.resource, self.target, sent, &options, how)?;
         Ok(self.written(&written))
+    }
+
+    /// Has a body answered that is no object of the resource.
+    fn post(
+        &self,
+        answer: impl FnOnce(&Value) -> Result<Value, Failure>,
+    ) -> Result<Response, Failure> {
+        let sent = request::plain_body(&self.parts.headers, self.body)?;
+        let told = answer(&sent)?;
+        Ok(self.respond(StatusCode::CREATED, told.to_string().into()))
     }
 
     fn replace(&self, part: Part) -> Result<Response, Failure> {
