@@ -125,7 +125,7 @@ struct Subresource {
 
 const READ_WRITE: &[&str] = &["get", "patch", "update"];
 
-/// Subresources of pods that discovery tells, though no kubelet answers them here.
+/// Subresources of pods beside their status.
 const OF_PODS: &[Subresource] = &[
     subresource(
         "attach",
@@ -156,6 +156,11 @@ const fn subresource(
     verbs: &'static [&'static str],
 ) -> Subresource {
     Subresource { name, kind, verbs }
+}
+
+/// Whether pods have this subresource.
+pub(super) fn is_of_pods(name: &str) -> bool {
+    OF_PODS.iter().any(|subresource| subresource.name == name)
 }
 
 fn subresources(resource: &Resource) -> Vec<Subresource> {

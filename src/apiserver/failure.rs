@@ -289,6 +289,27 @@ impl Failure {
         Self::new(401, "Unauthorized", "Unauthorized".to_owned())
     }
 
+    /// An eviction that a disruption budget does not allow.
+    pub(super) fn disruption(budget: &str, wanted: i64, healthy: i64) -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let cause = format!(
+            "The disruption budget {budget} needs {wanted} healthy pods and has {healthy} currently"
+        );
+        Self::new(429, "TooManyRequests", message.to_owned()).with_details(json!({
+            "causes": [{"reason": "DisruptionBudget", "message": cause}],
+        }))
+    }
+
+    /// What only a container runtime could answer.
+    pub(super) fn not_played(resource: &Resource, name: &str, subresource: &str) -> Self {
+        let message = format!(
+            "`{}/{subresource}` of `{name}` cannot be had: this cluster is simulated and runs no \
+             containers",
+            resource.plural
+        );
+        Self::new(501, "", message).with_details(resource.details(name))
+    }
+
     /// A JSON patch that does not apply.
     pub(super) fn unprocessable() -> Self {
         let message = "the server rejected our request due to an error in our request";

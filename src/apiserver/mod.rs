@@ -4,7 +4,7 @@
 //! serving ─→ listing ─→ watching        reads
 //!    │  └──→ writing ←─ patching, applying, deleting
 //!    │          │ admission: shaping, validation, cel, defaults, rules, crd, managed
-//!    ├──→ tokens, reviews                what is posted and not stored
+//!    ├──→ eviction, tokens, reviews      what is posted and not stored
 //!    └──→ documents ─→ discovery, openapi
 //!               ↓
 //!             store                     objects, versions, changes
@@ -16,6 +16,7 @@
 mod accepted_names;
 mod admission;
 mod applying;
+mod budgets;
 mod built_in;
 #[cfg(feature = "cel")]
 mod cel;
@@ -34,6 +35,7 @@ mod deleting;
 mod discovery;
 mod documents;
 mod events;
+mod eviction;
 mod failure;
 mod faults;
 mod field_paths;

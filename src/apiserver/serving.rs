@@ -14,7 +14,9 @@ use serde_json::Value;
 use super::applying;
 use super::core::Core;
 use super::deleting::{self, Deleted};
+use super::discovery;
 use super::documents;
+use super::eviction;
 use super::failure::Failure;
 use super::faults;
 use super::listing;
@@ -189,8 +191,16 @@ impl Asked<'_> {
             ("PUT", _, Some("finalize")) if self.resource.is("", "Namespace") => {
                 self.replace(Part::Finalize)
             }
+            ("POST", true, Some("eviction")) if self.resource.is("", "Pod") => self.post(|sent| {
+                eviction::evict(self.core, self.resource, self.target, self.query, sent)
+            }),
             ("POST", true, Some("token")) if self.resource.is("", "ServiceAccount") => {
                 self.post(|sent| tokens::answer(self.core, self.resource, self.target, sent))
+            }
+            (_, true, Some(part)) if self.resource.is("", "Pod") && discovery::is_of_pods(part) => {
+                let (_, name) = self.target.key();
+                self.get()?;
+                Err(Failure::not_played(self.resource, &name, part))
             }
             (_, _, Some(_)) => Err(Failure::unknown_resource()),
             _ => Err(Failure::method_not_allowed()),
