@@ -14,6 +14,7 @@ mod definitions;
 mod demo;
 mod eval;
 mod jobs;
+mod kubectl;
 mod laws;
 mod layers;
 mod leader;

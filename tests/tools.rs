@@ -20,9 +20,14 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
             !required,
             "`{name}` is not on PATH, and VERDICT_REQUIRE_TOOLS is set"
         );
-        // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
-        let _ = writeln!(io::stderr(), "SKIPPED {test}: `{name}` is not on PATH");
+        skip(&format!("`{name}` is not on PATH"));
     }
     found
+}
+
+/// Says why the calling test leaves without having tested anything.
+pub(crate) fn skip(why: &str) {
+    // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {why}");
 }

@@ -167,17 +167,13 @@ pub(super) fn check(
             warnings = verdict.warnings;
         }
         Origin::BuiltIn => {
-            let required = validate(&resource.schema, object)
+            let found = validate(&resource.schema, object)
                 .into_iter()
-                .filter(|cause| {
-                    cause.reason == "FieldValueRequired" && !cause.field.starts_with("status")
-                });
-            // The rules of kinds tell better what is required where they know.
+                .filter(is_of_go_type);
+            // The rules of kinds tell better what is wrong where they know.
             let told = rules::check(resource, object, before);
-            let required: Vec<Cause> = required
-                .filter(|cause| told.iter().all(|rule| rule.field != cause.field))
-                .collect();
-            causes.extend(required);
+            let found = found.filter(|cause| told.iter().all(|rule| rule.field != cause.field));
+            causes.extend(found.collect::<Vec<_>>());
             causes.extend(told);
         }
     }
@@ -189,6 +185,14 @@ pub(super) fn check(
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     Err(Failure::invalid(resource, name, &causes))
+}
+
+/// What the schemas of built-in kinds say and a real server checks, too.
+fn is_of_go_type(cause: &Cause) -> bool {
+    matches!(
+        cause.reason,
+        "FieldValueRequired" | "FieldValueNotSupported"
+    ) && !cause.field.starts_with("status")
 }
 
 fn check_custom(resource: &Resource, object: &Value, before: Option<&Value>) -> Verdict {

@@ -7,6 +7,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
 use super::kinds::{Feature, KINDS, Kind};
+use super::messages;
 use super::resources::{Origin, Resource, Scale};
 use super::schema::{ListKind, Schema, Shape};
 
@@ -94,10 +95,10 @@ impl Definitions {
                 let name = (kind.define)(&mut generator).into_owned();
                 (format!("{}/{}", kind.api_version(), kind.name), name)
             });
-            Self {
-                names: names.collect(),
-                types: generator.take_definitions(true),
-            }
+            let names = names.collect();
+            let mut types = generator.take_definitions(true);
+            messages::add_enums(&mut types);
+            Self { types, names }
         })
     }
 

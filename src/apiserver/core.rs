@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use super::built_in;
 use super::resources::{Registry, Resource};
 use super::store::{Object, Store};
+use super::tokens::Tokens;
 use super::traffic::Traffic;
 
 /// The letters and digits of generated names; none that make words.
@@ -23,6 +24,7 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) store: Store,
     pub(super) traffic: Traffic,
+    pub(super) tokens: Tokens,
     registry: RwLock<Arc<Registry>>,
     watches: RwLock<CancellationToken>,
 }
@@ -33,6 +35,7 @@ impl Core {
             clock,
             store,
             traffic: Traffic::default(),
+            tokens: Tokens::new(),
             registry: RwLock::new(Arc::new(Registry::new(built_in::resources()))),
             watches: RwLock::new(CancellationToken::new()),
         }

@@ -6,13 +6,13 @@ use super::resources::{Registry, Resource};
 use super::reviews;
 
 /// One group with its versions, in the order of preference.
-struct Group {
-    name: String,
-    versions: Vec<String>,
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) versions: Vec<String>,
 }
 
 /// The named groups in the order in which they are served.
-fn groups(registry: &Registry) -> Vec<Group> {
+pub(super) fn groups(registry: &Registry) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let reviews = reviews::KINDS.iter().map(|(group, ..)| (*group, "v1"));
     let served = registry
@@ -125,32 +125,32 @@ struct Subresource {
 
 const READ_WRITE: &[&str] = &["get", "patch", "update"];
 
-/// Subresources of pods that discovery tells, though no kubelet answers them here.
+/// Subresources of pods beside their status.
 const OF_PODS: &[Subresource] = &[
-    of_pods(
+    subresource(
         "attach",
         Some(("", "", "PodAttachOptions")),
         &["create", "get"],
     ),
-    of_pods("binding", Some(("", "", "Binding")), &["create"]),
-    of_pods("ephemeralcontainers", None, READ_WRITE),
-    of_pods("eviction", Some(("policy", "v1", "Eviction")), &["create"]),
-    of_pods("exec", Some(("", "", "PodExecOptions")), &["create", "get"]),
-    of_pods("log", None, &["get"]),
-    of_pods(
+    subresource("binding", Some(("", "", "Binding")), &["create"]),
+    subresource("ephemeralcontainers", None, READ_WRITE),
+    subresource("eviction", Some(("policy", "v1", "Eviction")), &["create"]),
+    subresource("exec", Some(("", "", "PodExecOptions")), &["create", "get"]),
+    subresource("log", None, &["get"]),
+    subresource(
         "portforward",
         Some(("", "", "PodPortForwardOptions")),
         &["create", "get"],
     ),
-    of_pods(
+    subresource(
         "proxy",
         Some(("", "", "PodProxyOptions")),
         &["create", "delete", "get", "patch", "update"],
     ),
-    of_pods("resize", None, READ_WRITE),
+    subresource("resize", None, READ_WRITE),
 ];
 
-const fn of_pods(
+const fn subresource(
     name: &'static str,
     kind: Option<(&'static str, &'static str, &'static str)>,
     verbs: &'static [&'static str],
@@ -158,19 +158,28 @@ const fn of_pods(
     Subresource { name, kind, verbs }
 }
 
+/// Whether pods have this subresource.
+pub(super) fn is_of_pods(name: &str) -> bool {
+    OF_PODS.iter().any(|subresource| subresource.name == name)
+}
+
 fn subresources(resource: &Resource) -> Vec<Subresource> {
     let mut found = Vec::new();
     if resource.is("", "Pod") {
-        found.extend(OF_PODS.iter().map(|s| of_pods(s.name, s.kind, s.verbs)));
+        found.extend(OF_PODS.iter().map(|s| subresource(s.name, s.kind, s.verbs)));
     }
     if resource.is("", "Namespace") {
-        found.push(of_pods("finalize", None, &["update"]));
+        found.push(subresource("finalize", None, &["update"]));
+    }
+    if resource.is("", "ServiceAccount") {
+        let kind = ("authentication.k8s.io", "v1", "TokenRequest");
+        found.push(subresource("token", Some(kind), &["create"]));
     }
     if resource.status {
-        found.push(of_pods("status", None, READ_WRITE));
+        found.push(subresource("status", None, READ_WRITE));
     }
     if resource.scale.is_some() {
-        found.push(of_pods(
+        found.push(subresource(
             "scale",
             Some(("autoscaling", "v1", "Scale")),
             READ_WRITE,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::resources::Resource;
+use super::resources::{self, Resource};
 
 /// A request that was not carried out, as the `Status` that the client reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -246,7 +246,7 @@ impl Failure {
         Self::invalid_as(&format!("{kind}.meta.k8s.io"), "", details, causes)
     }
 
-    fn invalid_as(what: &str, name: &str, mut details: Value, causes: &[Cause]) -> Self {
+    pub(super) fn invalid_as(what: &str, name: &str, mut details: Value, causes: &[Cause]) -> Self {
         let mut told: Vec<String> = Vec::new();
         for cause in causes {
             let text = format!("{}: {}", cause.field, cause.message);
@@ -268,6 +268,46 @@ impl Failure {
             format!("{what} \"{name}\" is invalid: {told}"),
         )
         .with_details(details)
+    }
+
+    /// What somebody may not do; without a resource it is about a path.
+    pub(super) fn forbidden(plural: &str, group: &str, name: &str, problem: &str) -> Self {
+        if plural.is_empty() {
+            return Self::new(403, "Forbidden", format!("forbidden: {problem}"))
+                .with_details(json!({}));
+        }
+        let qualified = resources::qualify(plural, group);
+        let about = match name {
+            "" => qualified,
+            name => format!("{qualified} \"{name}\""),
+        };
+        Self::new(403, "Forbidden", format!("{about} is forbidden: {problem}"))
+            .with_details(resources::details(name, group, plural))
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized".to_owned())
+    }
+
+    /// An eviction that a disruption budget does not allow.
+    pub(super) fn disruption(budget: &str, wanted: i64, healthy: i64) -> Self {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let cause = format!(
+            "The disruption budget {budget} needs {wanted} healthy pods and has {healthy} currently"
+        );
+        Self::new(429, "TooManyRequests", message.to_owned()).with_details(json!({
+            "causes": [{"reason": "DisruptionBudget", "message": cause}],
+        }))
+    }
+
+    /// What only a container runtime could answer.
+    pub(super) fn not_played(resource: &Resource, name: &str, subresource: &str) -> Self {
+        let message = format!(
+            "`{}/{subresource}` of `{name}` cannot be had: this cluster is simulated and runs no \
+             containers",
+            resource.plural
+        );
+        Self::new(501, "", message).with_details(resource.details(name))
     }
 
     /// A JSON patch that does not apply.

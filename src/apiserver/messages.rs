@@ -1,9 +1,9 @@
 //! The Go types of built-in kinds, as far as their schemas do not tell them.
 //!
 //! `protobuf.txt` lists them as messages: a line with a name, then a line for each field with its
-//! number, name, `one`, `list` or `map`, and type; `omitempty` ends the line of a number or a flag
-//! that Go's JSON leaves out when it is zero. The fields are those of the `generated.proto` and
-//! `types.go` files of Kubernetes 1.36.
+//! number, name, `one`, `list` or `map`, and type. `omitempty` ends the line of a number or a flag
+//! that Go's JSON leaves out when it is zero; words with commas between them are all that a text may
+//! be. The fields are those of the `generated.proto` and `types.go` files of Kubernetes 1.36.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -27,6 +27,8 @@ pub(super) struct Field {
     pub(super) kind: &'static str,
     /// Go leaves it out when it is zero.
     omit_zero: bool,
+    /// All that the text may be; empty for texts that are free.
+    words: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub(super) fn all() -> &'static HashMap<&'static str, Message> {
                 continue;
             };
             let Ok(number) = number.parse() else { continue };
+            let mark = marks.first().copied().unwrap_or_default();
             let field = Field {
                 name,
                 label: match *label {
@@ -68,7 +71,8 @@ pub(super) fn all() -> &'static HashMap<&'static str, Message> {
                     _ => Label::One,
                 },
                 kind,
-                omit_zero: marks.contains(&"omitempty"),
+                omit_zero: mark == "omitempty",
+                words: if mark == "omitempty" { "" } else { mark },
             };
             messages.entry(current).or_default().insert(number, field);
         }
@@ -81,6 +85,37 @@ pub(super) fn name(api_version: &str, kind: &str) -> String {
     let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
     let group = group.split('.').next().unwrap_or_default();
     format!("{group}.{version}.{kind}")
+}
+
+/// Adds to the definitions of types what their texts may be.
+pub(super) fn add_enums(types: &mut Map<String, Value>) {
+    for (name, message) in all() {
+        let package =
+            ["io.k8s.api", "io.k8s.apimachinery.pkg.apis"][usize::from(name.starts_with("meta."))];
+        let definition = types.get_mut(&format!("{package}.{name}"));
+        if let Some(properties) = definition.and_then(|d| d.get_mut("properties")) {
+            add_enums_in(message, properties);
+        }
+    }
+}
+
+fn add_enums_in(message: &Message, properties: &mut Value) {
+    for field in message.values() {
+        if let Some(inner) = all().get(field.kind).filter(|_| field.is_inline()) {
+            add_enums_in(inner, properties);
+        }
+        if field.words.is_empty() {
+            continue;
+        }
+        let Some(property) = properties.get_mut(field.name) else {
+            continue;
+        };
+        let place = match field.label {
+            Label::List => &mut property["items"],
+            Label::One | Label::Map => property,
+        };
+        place["enum"] = field.words.split(',').collect();
+    }
 }
 
 /// Takes out of an object of a type what Go's JSON would not write: numbers and flags that are zero

@@ -4,7 +4,8 @@
 //! serving ─→ listing ─→ watching        reads
 //!    │  └──→ writing ←─ patching, applying, deleting
 //!    │          │ admission: shaping, validation, cel, defaults, rules, crd, managed
-//!    └──→ discovery, openapi, reviews   documents
+//!    ├──→ eviction, tokens, reviews      what is posted and not stored
+//!    └──→ documents ─→ discovery, openapi
 //!               ↓
 //!             store                     objects, versions, changes
 //! ```
@@ -15,6 +16,7 @@
 mod accepted_names;
 mod admission;
 mod applying;
+mod budgets;
 mod built_in;
 #[cfg(feature = "cel")]
 mod cel;
@@ -31,7 +33,9 @@ mod definition;
 mod definition_versions;
 mod deleting;
 mod discovery;
+mod documents;
 mod events;
+mod eviction;
 mod failure;
 mod faults;
 mod field_paths;
@@ -47,6 +51,7 @@ mod openapi_schema;
 mod patching;
 mod pods;
 mod protobuf;
+mod rbac;
 mod render;
 mod request;
 mod resources;
@@ -63,7 +68,9 @@ mod store;
 mod strategic;
 mod structural;
 mod table;
+mod tokens;
 mod traffic;
+mod users;
 mod validation;
 mod watching;
 mod writing;
@@ -106,7 +113,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with nothing but the namespaces that every cluster has.
+    /// A server with nothing but the namespaces and roles that every cluster has.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self::of(Core::new(clock, Store::new()))
@@ -128,7 +135,25 @@ impl Server {
         for name in NAMESPACES {
             server.add_namespace(name);
         }
+        for role in rbac::defaults() {
+            if !server.has_cluster_wide(&role) {
+                // Cannot be refused: nothing of that name is there.
+                let _ = server.create(role);
+            }
+        }
         server
+    }
+
+    /// Whether there is an object of the same kind and name in no namespace.
+    fn has_cluster_wide(&self, object: &Value) -> bool {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let registry = self.core.registry();
+        let mut resources = registry.all();
+        let resource = resources.find(|resource| {
+            object["apiVersion"] == resource.api_version() && object["kind"] == resource.kind
+        });
+        let key = (String::new(), name.to_owned());
+        resource.is_some_and(|resource| self.core.object(resource, &key).is_some())
     }
 
     /// Makes a namespace unless it is there.

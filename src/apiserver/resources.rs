@@ -148,7 +148,8 @@ impl Resource {
     }
 }
 
-fn qualify(name: &str, group: &str) -> String {
+/// `deployments.apps`, or `pods`.
+pub(super) fn qualify(name: &str, group: &str) -> String {
     if group.is_empty() {
         name.to_owned()
     } else {
@@ -156,7 +157,8 @@ fn qualify(name: &str, group: &str) -> String {
     }
 }
 
-fn details(name: &str, group: &str, kind: &str) -> Value {
+/// The `details` of a `Status`.
+pub(super) fn details(name: &str, group: &str, kind: &str) -> Value {
     let mut details = json!({"kind": kind});
     if !name.is_empty() {
         details["name"] = json!(name);

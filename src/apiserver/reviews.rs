@@ -1,15 +1,12 @@
-//! Access and token reviews: the one user of this server may do everything.
+//! Access and token reviews: who somebody is, and what they may do.
 
 use serde_json::{Value, json};
 
 use super::core::Core;
 use super::failure::Failure;
-
-/// Who every request comes from.
-const USER: &str = "admin";
-
-/// The group that may do everything.
-const MASTERS: &str = "system:masters";
+use super::rbac::{self, Attempt};
+use super::tokens::{self, Unknown};
+use super::users::User;
 
 /// A kind of review: (group, plural, kind, namespaced).
 pub(super) const KINDS: &[(&str, &str, &str, bool)] = &[
@@ -59,8 +56,8 @@ pub(super) fn kind(group: &str, version: &str, plural: &str) -> Option<&'static 
     found.map(|(_, _, kind, _)| *kind)
 }
 
-/// Answers a review.
-pub(super) fn answer(core: &Core, kind: &str, sent: &Value) -> Result<Value, Failure> {
+/// Answers a review that a user sent.
+pub(super) fn answer(core: &Core, kind: &str, user: &User, sent: &Value) -> Result<Value, Failure> {
     if !sent.is_object() {
         return Err(Failure::bad_request("a review is an object"));
     }
@@ -73,34 +70,57 @@ pub(super) fn answer(core: &Core, kind: &str, sent: &Value) -> Result<Value, Fai
         "apiVersion": format!("{group}/v1"),
         "metadata": {},
     });
-    if let Some(spec) = sent.get("spec") {
+    let spec = &sent["spec"];
+    if !spec.is_null() {
         review["spec"] = spec.clone();
     }
     review["status"] = match kind {
         "SelfSubjectReview" => {
             review["metadata"]["creationTimestamp"] = core.now();
-            json!({"userInfo": {
-                "username": USER,
-                "uid": USER,
-                "groups": [MASTERS, "system:authenticated"],
-            }})
+            json!({"userInfo": user.info()})
         }
-        "TokenReview" => json!({"user": {}, "error": "invalid bearer token"}),
-        "SelfSubjectRulesReview" => json!({
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-            "incomplete": false,
-        }),
-        "SelfSubjectAccessReview" => json!({"allowed": true}),
-        _ => json!({"allowed": is_admin(&sent["spec"])}),
+        "TokenReview" => token(core, spec),
+        "SelfSubjectRulesReview" => rules(core, user, spec),
+        "SelfSubjectAccessReview" => access(core, user, spec),
+        _ => access(core, &User::of_review(spec), spec),
     };
     Ok(review)
 }
 
-/// Whether a review is about the user who may do everything.
-fn is_admin(spec: &Value) -> bool {
-    let in_masters = spec["groups"]
-        .as_array()
-        .is_some_and(|groups| groups.iter().any(|group| group == MASTERS));
-    spec["user"] == USER || in_masters
+fn access(core: &Core, user: &User, spec: &Value) -> Value {
+    if user.is_master() {
+        return json!({"allowed": true});
+    }
+    match rbac::reason(core, user, &Attempt::of_review(spec)) {
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+        None => json!({"allowed": false}),
+    }
+}
+
+fn rules(core: &Core, user: &User, spec: &Value) -> Value {
+    let namespace = spec["namespace"].as_str().unwrap_or_default();
+    let rules = if user.is_master() {
+        rbac::everything()
+    } else {
+        rbac::rules(core, user, namespace)
+    };
+    let (of_paths, of_resources): (Vec<Value>, Vec<Value>) = rules
+        .into_iter()
+        .partition(|rule| !rule["nonResourceURLs"].is_null());
+    json!({
+        "resourceRules": of_resources,
+        "nonResourceRules": of_paths,
+        "incomplete": false,
+    })
+}
+
+fn token(core: &Core, spec: &Value) -> Value {
+    let token = spec["token"].as_str().unwrap_or_default();
+    match tokens::user(core, token) {
+        Ok(user) => json!({"authenticated": true, "user": user.info()}),
+        Err(Unknown::Foreign) => json!({"user": {}, "error": "invalid bearer token"}),
+        Err(Unknown::Ended(why)) => {
+            json!({"user": {}, "error": format!("[invalid bearer token, {why}]")})
+        }
+    }
 }

@@ -9,29 +9,30 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::applying;
 use super::core::Core;
 use super::deleting::{self, Deleted};
 use super::discovery;
+use super::documents;
+use super::eviction;
 use super::failure::Failure;
 use super::faults;
 use super::listing;
 use super::managed::Write;
-use super::openapi;
 use super::patching::Patch;
+use super::rbac::{self, Attempt};
 use super::render::Rendering;
 use super::request::{self, Parameters, Target, WriteOptions, user_agent};
 use super::resources::{Resource, Scale};
 use super::reviews;
 use super::scale;
+use super::tokens;
 use super::traffic::RequestSummary;
+use super::users::User;
 use super::watching;
 use super::writing::{self, Part, Sent, Written};
-
-/// The version that the server says it has: that of the built-in types' schemas.
-const VERSION: (&str, &str, &str) = ("1", "33", "v1.33.0");
 
 /// Answers one request. One that makes the server panic harms no other: what is stored is whole at
 /// any moment.
@@ -48,19 +49,27 @@ async fn carry_out(core: Arc<Core>, request: Request) -> Response {
         Ok(body) => body,
         Err(failure) => return refusal(&failure),
     };
-    if let Some(response) = document(&core, &parts) {
-        return response;
-    }
-    let Some(target) = Target::parse(parts.uri.path()) else {
-        return no_page();
+    let user = match tokens::authenticate(&core, &parts.headers) {
+        Ok(user) => user,
+        Err(failure) => return refusal(&failure),
+    };
+    let path = parts.uri.path();
+    let Some(target) = Target::parse(path) else {
+        return match rbac::check(&core, &user, &Attempt::at(&parts.method, path)) {
+            Ok(()) => documents::document(&core, &parts).unwrap_or_else(no_page),
+            Err(failure) => refusal(&failure),
+        };
     };
     let query = Parameters::of(&parts.uri);
     let summary = summary(&parts, &target, &query);
     core.traffic.note(&summary);
+    if let Err(failure) = rbac::check(&core, &user, &Attempt::of(&summary)) {
+        return refusal(&failure);
+    }
     let watch_from = summary.from_version.filter(|_| summary.verb == "watch");
     let fault = core.traffic.fault(|| named(summary, &parts, &body));
     faults::answer(fault, watch_from, || {
-        route(&core, &parts, &target, &query, &body)
+        route(&core, &user, &parts, &target, &query, &body)
     })
     .await
 }
@@ -92,44 +101,9 @@ fn named(mut summary: RequestSummary, parts: &Parts, body: &Bytes) -> RequestSum
     summary
 }
 
-/// Paths that are about no resource.
-fn document(core: &Core, parts: &Parts) -> Option<Response> {
-    let path = parts.uri.path();
-    match path.trim_end_matches('/') {
-        "/healthz" | "/livez" | "/readyz" => return Some("ok".into_response()),
-        "/version" => {
-            let (major, minor, version) = VERSION;
-            let told = json!({
-                "major": major,
-                "minor": minor,
-                "gitVersion": version,
-                "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
-            });
-            return Some(json_response(StatusCode::OK, told.to_string().into()));
-        }
-        _ => {}
-    }
-    let registry = core.registry();
-    if let Some(told) = openapi::document(core, &registry, path) {
-        return Some(json_response(StatusCode::OK, told.to_string().into()));
-    }
-    let accept = parts
-        .headers
-        .get(header::ACCEPT)
-        .and_then(|a| a.to_str().ok());
-    let media = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-    let aggregated = accept.is_some_and(|accept| accept.split(',').any(|a| a.trim() == media));
-    let told = discovery::document(&registry, path, aggregated)?;
-    let mut response = json_response(StatusCode::OK, told.to_string().into());
-    if aggregated && matches!(path.trim_end_matches('/'), "/api" | "/apis") {
-        let value = HeaderValue::from_static(media);
-        response.headers_mut().insert(header::CONTENT_TYPE, value);
-    }
-    Some(response)
-}
-
 fn route(
     core: &Arc<Core>,
+    user: &User,
     parts: &Parts,
     target: &Target,
     query: &Parameters,
@@ -140,7 +114,7 @@ fn route(
         && parts.method == Method::POST
     {
         let sent = request::plain_body(&parts.headers, body);
-        let review = sent.and_then(|sent| reviews::answer(core, kind, &sent));
+        let review = sent.and_then(|sent| reviews::answer(core, kind, user, &sent));
         return match review {
             Ok(review) => json_response(StatusCode::CREATED, review.to_string().into()),
             Err(failure) => refusal(&failure),
@@ -217,6 +191,17 @@ impl Asked<'_> {
             ("PUT", _, Some("finalize")) if self.resource.is("", "Namespace") => {
                 self.replace(Part::Finalize)
             }
+            ("POST", true, Some("eviction")) if self.resource.is("", "Pod") => self.post(|sent| {
+                eviction::evict(self.core, self.resource, self.target, self.query, sent)
+            }),
+            ("POST", true, Some("token")) if self.resource.is("", "ServiceAccount") => {
+                self.post(|sent| tokens::answer(self.core, self.resource, self.target, sent))
+            }
+            (_, true, Some(part)) if self.resource.is("", "Pod") && discovery::is_of_pods(part) => {
+                let (_, name) = self.target.key();
+                self.get()?;
+                Err(Failure::not_played(self.resource, &name, part))
+            }
             (_, _, Some(_)) => Err(Failure::unknown_resource()),
             _ => Err(Failure::method_not_allowed()),
         }
@@ -288,6 +273,16 @@ impl Asked<'_> {
         let sent = self.sent()?;
         let written = writing::create(self.core, self.resource, self.target, sent, &options, how)?;
         Ok(self.written(&written))
+    }
+
+    /// Has a body answered that is no object of the resource.
+    fn post(
+        &self,
+        answer: impl FnOnce(&Value) -> Result<Value, Failure>,
+    ) -> Result<Response, Failure> {
+        let sent = request::plain_body(&self.parts.headers, self.body)?;
+        let told = answer(&sent)?;
+        Ok(self.respond(StatusCode::CREATED, told.to_string().into()))
     }
 
     fn replace(&self, part: Part) -> Result<Response, Failure> {

@@ -197,19 +197,19 @@ mod tests {
             (r#""name":"a""#, r#""name":"""#, "the object has no name"),
             (r#""name":"a""#, r#""name":"b""#, "stands there twice"),
             (
-                r#""resourceVersion":"70"#,
+                r#""resourceVersion":"71"#,
                 r#""resourceVersion":"x"#,
                 "no version",
             ),
             (
-                r#""resourceVersion":"70"#,
-                r#""resourceVersion":"1170"#,
+                r#""resourceVersion":"71"#,
+                r#""resourceVersion":"1171"#,
                 "yet to come",
             ),
             (
-                r#""objects":6"#,
-                r#""objects":7"#,
-                "there are 6 of 7 objects",
+                r#""objects":12"#,
+                r#""objects":13"#,
+                "there are 12 of 13 objects",
             ),
         ] {
             let problem = problem(&whole.replacen(from, to, 1));
