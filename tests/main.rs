@@ -25,6 +25,7 @@ mod releases;
 mod rollouts;
 mod services;
 mod simulation;
+mod soak;
 mod tools;
 mod workload;
 mod world;
