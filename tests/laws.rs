@@ -398,11 +398,11 @@ fn on_stage<F: Future<Output = Result<(), TestCaseError>>>(play: F) -> Result<()
 }
 
 /// A few cases, the same ones each time; other and more ones with `PROPTEST_CASES`.
-fn cases() -> ProptestConfig {
+pub(crate) fn cases(few: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     if config.cases == ProptestConfig::with_cases(256).cases {
         return ProptestConfig {
-            cases: 8,
+            cases: few,
             rng_seed: RngSeed::Fixed(1),
             ..config
         };
@@ -411,7 +411,7 @@ fn cases() -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn while_only_the_template_changes_enough_pods_are_ready(scene in scene(any_canary(), calm())) {

@@ -27,6 +27,7 @@ mod releases;
 mod rollouts;
 mod services;
 mod simulation;
+mod soak;
 mod takeover;
 mod tools;
 mod workload;

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use verdict::apiserver::{Chaos, Fault, Rates};
 
 use super::{condition, images, job, template, workload};
+use crate::laws::cases;
 use crate::world::{World, seconds};
 
 #[tokio::test(start_paused = true)]
@@ -376,7 +377,7 @@ fn lived(faults: Option<(u64, bool)>) -> BTreeMap<String, Value> {
 static WITHOUT_FAULTS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| lived(None));
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
+    #![proptest_config(cases(4))]
 
     /// Whatever goes wrong on the way, the world comes to be as it would have been.
     #[test]
