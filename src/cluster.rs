@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use axum::http::Request;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tower::{BoxError, service_fn};
 
@@ -338,6 +339,32 @@ impl Cluster {
             Err(source) => {
                 let error = failed::<K>("delete", namespace, name, &source);
                 if error.is_not_found() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+        }
+    }
+
+    /// Evicts the pod that has this uid, if its disruption budgets allow that now. One that is gone
+    /// already is done, too.
+    pub async fn evict(&self, namespace: &str, name: &str, uid: Option<&str>) -> Result<(), Error> {
+        let eviction = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction",
+            "metadata": { "name": name, "namespace": namespace },
+            "deleteOptions": { "preconditions": { "uid": uid } },
+        });
+        let api = self.api::<Pod>(namespace);
+        let params = PostParams::default();
+        let evicted = api.create_subresource::<_, Value>("eviction", name, &params, &eviction);
+        let evicted = evicted.await;
+        match evicted {
+            Ok(_) => Ok(()),
+            Err(source) => {
+                let error = failed::<Pod>("evict", namespace, name, &source);
+                // With another uid it is another pod.
+                if error.is_not_found() || error.is_conflict() {
                     Ok(())
                 } else {
                     Err(error)

@@ -24,6 +24,7 @@ mod processes;
 mod prometheus_verdict;
 mod readme;
 mod releases;
+mod restart;
 mod rollouts;
 mod services;
 mod simulation;

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{PodTemplate, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use serde_json::{Value, json};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase};
+use verdict::rollout::operations;
 
 use crate::leader::Replica;
 use crate::world::{PROGRAM, World};
@@ -127,6 +128,13 @@ async fn a_story_of_releases(world: &World) {
         world.merge::<Rollout>("web", patch).await;
         world.until("web", is_healthy(image)).await;
     }
+    let restart = operations::restart(world.clock.now());
+    world.merge::<Rollout>("web", restart).await;
+    let is_restarted = |rollout: &Rollout| {
+        let status = rollout.status.as_ref();
+        status.is_some_and(|status| status.restarted_at.is_some())
+    };
+    world.until("web", is_restarted).await;
 }
 
 /// Rollouts that take their pod template from elsewhere.

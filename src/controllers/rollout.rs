@@ -246,12 +246,12 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         return Ok(Action::await_change());
     }
     let mut observed = observe(rollout, context).await.map_err(Error::Observe)?;
-    let decision = decide(&mut observed, context)
+    let mut decision = decide(&mut observed, context)
         .await
         .map_err(Error::Observe)?;
     Span::current().record("changes", decision.changes.len());
-    let newest = match act::carry_out(&observed, &decision.changes, context).await {
-        Ok(newest) => newest,
+    let done = match act::carry_out(&observed, &decision.changes, context).await {
+        Ok(done) => done,
         Err(act::Failure::NotCreated { name, cause }) => {
             let refused = rollout::creation_failed(&observed, &name, &cause.to_string());
             if write(rollout, rollout, &refused, context).await? {
@@ -261,7 +261,8 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         }
         Err(act::Failure::Other(error)) => return Err(error),
     };
-    let written = write(rollout, &newest, &decision, context).await?;
+    let written = write(rollout, &done.newest, &decision, context).await?;
+    decision.notices.extend(done.notices);
     if let Some(ended) = &decision.ended {
         let seconds = |time| Duration::try_from(time).unwrap_or_default();
         let (took, waited) = (seconds(ended.took), seconds(ended.waited));

@@ -30,6 +30,8 @@ pub enum Change {
     SwitchService(Target, Value),
     /// Change labels and annotations of pods, each by its merge patch; in any order.
     PatchPods(Vec<(Target, Value)>),
+    /// Evict pods, in this order, as far as disruption budgets allow.
+    EvictPods(Vec<Target>),
     /// Set the number of pods of the Deployment that the Rollout refers to, by this merge patch.
     ScaleDeployment(Target, Value),
     /// Start an AnalysisRun.

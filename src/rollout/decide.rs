@@ -177,6 +177,7 @@ impl<'a> Pass<'a> {
         self.sync_rollout();
         self.sync_new_replica_set();
         self.sync_ephemeral_metadata();
+        self.restart();
         self.next.current_pod_hash.clone_from(&self.revisions.hash);
         self.next.current_step_hash = step_hash;
         match &plan.strategy {

@@ -25,6 +25,7 @@ mod phase;
 mod plan;
 pub(crate) mod quantity;
 mod replicas;
+mod restart;
 mod revisions;
 mod scale_down;
 mod scaling;

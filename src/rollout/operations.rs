@@ -122,3 +122,91 @@ pub fn undo(
         json!([{ "op": "replace", "path": path, "value": earlier }]),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::labels;
+
+    fn a_rollout() -> Rollout {
+        serde_json::from_value(json!({ "metadata": { "name": "web" }, "spec": {} })).unwrap()
+    }
+
+    fn a_template(image: &str) -> Map<String, Value> {
+        let template = json!({
+            "metadata": { "labels": { "app": "web" } },
+            "spec": { "containers": [{ "name": "web", "image": image, "resources": {} }] },
+        });
+        template.as_object().unwrap().clone()
+    }
+
+    /// As the controller keeps it: with the label, anti-affinity and ephemeral metadata.
+    fn a_replica_set(revision: &str, image: &str) -> ReplicaSet {
+        let mut template = Value::Object(a_template(image));
+        template["metadata"]["labels"]["role"] = "stable".into();
+        template["metadata"]["labels"][labels::POD_TEMPLATE_HASH] = "abc".into();
+        let term = json!({
+            "labelSelector": { "matchExpressions": [{
+                "key": labels::POD_TEMPLATE_HASH, "operator": "In", "values": ["def"] }] },
+            "namespaces": ["shop"], "topologyKey": "kubernetes.io/hostname",
+        });
+        let terms = json!({ "requiredDuringSchedulingIgnoredDuringExecution": [term] });
+        template["spec"]["affinity"] = json!({ "podAntiAffinity": terms });
+        serde_json::from_value(json!({
+            "metadata": { "name": format!("web-{revision}"), "annotations": {
+                labels::REVISION: revision,
+                labels::EPHEMERAL_METADATA: r#"{"labels":{"role":"stable"}}"#,
+            } },
+            "spec": { "selector": {}, "template": template },
+        }))
+        .unwrap()
+    }
+
+    fn history() -> [ReplicaSet; 3] {
+        [("3", "web:3"), ("1", "web:1"), ("2", "web:2")]
+            .map(|(revision, image)| a_replica_set(revision, image))
+    }
+
+    #[test]
+    fn an_earlier_template_comes_back_as_it_was_written() {
+        let rollout = a_rollout();
+        for (revision, image) in [(0, "web:2"), (1, "web:1")] {
+            let patch = undo(&rollout, &a_template("web:3"), &history(), revision).unwrap();
+            let expected = json!([
+                { "op": "replace", "path": "/spec/template", "value": a_template(image) }]);
+            assert_eq!(patch, Some(expected));
+        }
+        let patch = undo(&rollout, &a_template("web:3"), &history(), 3);
+        assert_eq!(patch, Ok(None), "it is the present one");
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_come_back() {
+        let rollout = a_rollout();
+        let unknown = undo(&rollout, &Map::new(), &history(), 7).unwrap_err();
+        let expected = "unable to find specified revision 7 in history";
+        assert_eq!(unknown.to_string(), expected);
+        for (sets, revision) in [(1, 0), (3, -1)] {
+            let none = undo(&rollout, &Map::new(), &history()[..sets], revision).unwrap_err();
+            assert_eq!(none.to_string(), "no revision found for rollout \"web\"");
+        }
+    }
+
+    #[test]
+    fn the_template_of_a_pod_template_stands_elsewhere() {
+        let mut rollout = a_rollout();
+        let reference = json!({ "apiVersion": "v1", "kind": "PodTemplate", "name": "web" });
+        rollout.spec.workload_ref = serde_json::from_value(reference).unwrap();
+        let patch = undo(&rollout, &a_template("web:3"), &history(), 0)
+            .unwrap()
+            .unwrap();
+        assert_eq!(patch[0]["path"], "/template");
+    }
+
+    #[test]
+    fn a_restart_is_asked_for_in_whole_seconds() {
+        let at = "2026-01-01T10:00:00.7Z".parse().unwrap();
+        let expected = json!({ "spec": { "restartAt": "2026-01-01T10:00:00Z" } });
+        assert_eq!(restart(at), expected);
+    }
+}

@@ -289,6 +289,24 @@ mod tests {
     }
 
     #[test]
+    fn time_that_people_were_waited_for_is_no_progress() {
+        let metrics = Metrics::new();
+        let minutes = Duration::from_mins;
+        metrics.update_ended("Promoted", minutes(10), minutes(7));
+        let text = metrics.text().unwrap();
+        for (name, seconds) in [
+            ("rollout_duration_seconds", 600),
+            ("rollout_progression_duration_seconds", 180),
+            ("rollout_manual_pause_duration_seconds", 420),
+        ] {
+            let expected = format!("{name}_sum{{status=\"Promoted\"}} {seconds}\n");
+            assert!(text.contains(&expected), "{text}");
+        }
+        let bucket = "rollout_duration_seconds_bucket{status=\"Promoted\",le=\"28800\"} 1";
+        assert!(text.contains(bucket), "{text}");
+    }
+
+    #[test]
     fn series_are_computed_at_each_scrape() {
         let names = Arc::new(Mutex::new(vec!["a", "b"]));
         let metrics = Metrics::new();

@@ -10,7 +10,7 @@ use tracing::info;
 use super::{Context, Error};
 use crate::api::{AnalysisRun, Rollout};
 use crate::cluster::{self, Cluster, Created, Namespaced, PropagationPolicy};
-use crate::rollout::{Change, NewReplicaSet, Observed, Target, is_same_version};
+use crate::rollout::{Change, NewReplicaSet, Notice, Observed, Target, is_same_version};
 
 /// Pods that are patched at the same time, as Argo's `--ephemeral-metadata-threads`.
 const PODS_AT_ONCE: usize = 10;
@@ -34,27 +34,39 @@ impl From<cluster::Error> for Failure {
     }
 }
 
-/// Makes the changes in order; the first failure ends them. Returns the Rollout as it is then.
+/// What has become of the changes of a decision.
+pub(super) struct Done {
+    /// The Rollout as it is then.
+    pub(super) newest: Rollout,
+    /// What went otherwise than decided, without ending the pass.
+    pub(super) notices: Vec<Notice>,
+}
+
+/// Makes the changes in order; the first failure ends them.
 pub(super) async fn carry_out(
     observed: &Observed,
     changes: &[Change],
     context: &Context,
-) -> Result<Rollout, Failure> {
-    let mut newest = Rollout::clone(&observed.rollout);
+) -> Result<Done, Failure> {
+    let mut done = Done {
+        newest: Rollout::clone(&observed.rollout),
+        notices: vec![],
+    };
+    let newest = &mut done.newest;
     let namespace = newest.namespace().unwrap_or_default();
     let cluster = context.cluster();
     for change in changes {
         match change {
             Change::DefaultReplicas => {
                 let patch = json!({ "spec": { "replicas": 1 } });
-                newest = patch_rollout(&newest, patch, cluster).await?;
+                *newest = patch_rollout(newest, patch, cluster).await?;
             }
             Change::Annotate(annotations) => {
                 let patch = json!({ "metadata": { "annotations": annotations } });
-                newest = patch_rollout(&newest, patch, cluster).await?;
+                *newest = patch_rollout(newest, patch, cluster).await?;
             }
             Change::CreateReplicaSet(replica_set) => {
-                create_replica_set(&newest, replica_set, cluster).await?;
+                create_replica_set(newest, replica_set, cluster).await?;
             }
             Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
                 patch_object::<ReplicaSet>(&namespace, target, patch, cluster).await?;
@@ -66,6 +78,10 @@ pub(super) async fn carry_out(
                 patch_object::<Service>(&namespace, target, patch, cluster).await?;
             }
             Change::PatchPods(pods) => patch_pods(&namespace, pods, cluster).await?,
+            Change::EvictPods(pods) => {
+                done.notices
+                    .extend(evict_pods(&namespace, pods, cluster).await);
+            }
             Change::ScaleDeployment(target, patch) => {
                 patch_object::<Deployment>(&namespace, target, patch, cluster).await?;
             }
@@ -76,7 +92,7 @@ pub(super) async fn carry_out(
             }
         }
     }
-    Ok(newest)
+    Ok(done)
 }
 
 /// Adds the resourceVersion to a patch, so that it holds only for what was observed.
@@ -138,6 +154,29 @@ async fn patch_pod(
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Evicts what may be evicted. What may not is tried again in a later pass, and holds nothing else
+/// up: tells why the first was not.
+async fn evict_pods(namespace: &str, pods: &[Target], cluster: &Cluster) -> Option<Notice> {
+    let mut refusal = None;
+    for pod in pods {
+        match cluster
+            .evict(namespace, &pod.name, pod.uid.as_deref())
+            .await
+        {
+            Ok(()) => info!(pod = pod.name, "evicted a pod"),
+            Err(error) => {
+                info!(pod = pod.name, %error, "a pod was not evicted");
+                refusal.get_or_insert(error);
+            }
+        }
+    }
+    refusal.map(|error| Notice {
+        warning: true,
+        reason: "RestartDelayed".to_owned(),
+        message: error.to_string(),
+    })
 }
 
 async fn create_replica_set(

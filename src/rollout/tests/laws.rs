@@ -58,15 +58,23 @@ fn any_canary() -> impl Strategy<Value = Value> {
         background,
         pods(),
         pods(),
+        any::<bool>(),
     )
-        .prop_map(|(steps, analysis, surge, unavailable)| {
+        .prop_map(|(steps, analysis, surge, unavailable, has_roles)| {
             let unavailable = if surge == json!(0) {
                 json!(1)
             } else {
                 unavailable
             };
-            json!({"steps": steps, "analysis": analysis, "maxSurge": surge,
-                "maxUnavailable": unavailable})
+            let mut canary = json!({"steps": steps, "analysis": analysis, "maxSurge": surge,
+                "maxUnavailable": unavailable});
+            if has_roles {
+                canary["canaryMetadata"] = json!({"labels": {"role": "canary"}});
+                canary["stableMetadata"] = json!({"annotations": {"role": "stable"}});
+                canary["antiAffinity"] =
+                    json!({"requiredDuringSchedulingIgnoredDuringExecution": {}});
+            }
+            canary
         })
 }
 

@@ -227,6 +227,11 @@ impl World {
                 }
             }
             Change::ScaleDeployment(target, _) => panic!("{} is not in this world", target.name),
+            Change::EvictPods(targets) => {
+                for target in targets {
+                    self.live.retain(|pod| pod.name_any() != target.name);
+                }
+            }
             Change::StartAnalysis(mut run) => {
                 assert!(
                     self.runs
