@@ -2,6 +2,9 @@
 
 mod health;
 mod metrics;
+mod objects;
+mod process;
+mod requests;
 
 use std::io::IsTerminal as _;
 use std::str::FromStr;
@@ -13,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use health::{Readiness, health_router, metrics_router};
 pub use metrics::{Metrics, Reconciled, Sample, Series};
+pub use requests::{CountRequests, Counting};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

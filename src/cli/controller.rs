@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
 use clap::{Args, ValueEnum};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
@@ -22,7 +24,7 @@ use crate::controllers::leader::{Election, Leadership, Lost, lead};
 use crate::controllers::{self, Scope, Setup};
 use crate::http::{Http, LinkLocal};
 use crate::metric_providers::{JobPlacement, Settings};
-use crate::telemetry::{LogFormat, health_router, metrics_router, start_logging};
+use crate::telemetry::{LogFormat, Metrics, health_router, metrics_router, start_logging};
 
 /// A controller that can be run alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -201,11 +203,13 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
     };
     let analysis_only = args.controllers == Some(Controllers::Analysis);
     let election = (args.leader).election(analysis_only, scope.instance_id.as_deref())?;
-    let client = Client::try_from(config)?;
+    let metrics = Metrics::new();
+    let client = counted(config, &metrics)?;
     let clock = Clock::system();
     let cluster = Cluster::new(client, clock.clone());
     let setup = Setup {
         scope,
+        metrics,
         leadership: match election {
             Some(_) => Leadership::campaigning(),
             None => Leadership::undisputed(),
@@ -248,6 +252,14 @@ async fn control(
         return Ok(());
     };
     lead(&whole, election, controllers).await
+}
+
+/// A client that says who asks, and whose requests are counted.
+fn counted(mut config: Config, metrics: &Metrics) -> Result<Client, Error> {
+    let agent = HeaderValue::from_static(concat!("verdict/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((header::USER_AGENT, agent));
+    let builder = ClientBuilder::try_from(config)?;
+    Ok(builder.with_layer(&metrics.count_requests()).build())
 }
 
 async fn config(args: &ControllerArgs) -> Result<Config, Error> {

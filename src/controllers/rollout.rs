@@ -302,16 +302,19 @@ async fn write(
 }
 
 async fn tell(rollout: &Rollout, decision: &Decision, context: &Context) {
+    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
+    let uid = rollout.uid().unwrap_or_default();
     for notice in &decision.notices {
         let event = if notice.warning {
             Event::warning
         } else {
             Event::normal
         };
-        context
-            .cluster()
-            .record(rollout, &event(&notice.reason, &notice.message))
-            .await;
+        let event = event(&notice.reason, &notice.message);
+        context.cluster().record(rollout, &event).await;
+        if context.memory.knows(&uid) {
+            context.setup.metrics.told(&namespace, &name, &event);
+        }
     }
 }
 

@@ -2,9 +2,7 @@
 //!
 //! Series of objects are computed at each scrape from the caches: an object that is gone has none.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
@@ -13,8 +11,10 @@ use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
-/// Argo Rollouts' buckets of a pass, in seconds.
-const PASS_BUCKETS: [f64; 5] = [0.01, 0.15, 0.25, 0.5, 1.0];
+use super::objects::Objects;
+use super::process::Process;
+use super::requests::CountRequests;
+use crate::cluster::Event;
 
 /// The histograms of updates that have ended: name, what it tells, and Argo Rollouts' buckets, in
 /// seconds.
@@ -50,9 +50,9 @@ pub enum Reconciled {
 }
 
 impl Reconciled {
-    const ALL: [Self; 2] = [Self::Rollout, Self::AnalysisRun];
+    pub(super) const ALL: [Self; 2] = [Self::Rollout, Self::AnalysisRun];
 
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Rollout => "rollout",
             Self::AnalysisRun => "analysis_run",
@@ -80,16 +80,12 @@ pub struct Sample {
     pub value: f64,
 }
 
-struct Pass {
-    seconds: HistogramVec,
-    errors: IntCounterVec,
-}
-
 /// Counts what the controllers do. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
-    passes: Arc<HashMap<Reconciled, Pass>>,
+    objects: Objects,
+    requests: CountRequests,
     measurements: IntCounterVec,
     updates: [HistogramVec; 3],
 }
@@ -114,7 +110,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
-        let passes = Reconciled::ALL.map(|kind| (kind, pass(&registry, kind.prefix())));
+        let (objects, requests) = (Objects::new(), CountRequests::new());
         let measurements = IntCounterVec::new(
             Opts::new(
                 "analysis_measurements_total",
@@ -142,9 +138,13 @@ impl Metrics {
         });
         register(&registry, measurements.clone());
         register(&registry, info);
+        register(&registry, objects.clone());
+        register(&registry, requests.collector());
+        register(&registry, Process::new());
         Self {
             registry,
-            passes: Arc::new(passes.into()),
+            objects,
+            requests,
             measurements,
             updates,
         }
@@ -152,28 +152,30 @@ impl Metrics {
 
     /// A pass over an object has ended.
     pub fn passed(&self, kind: Reconciled, namespace: &str, name: &str, took: Duration) {
-        self.passes[&kind]
-            .seconds
-            .with_label_values(&[namespace, name])
-            .observe(took.as_secs_f64());
+        self.objects.passed(kind, namespace, name, took);
     }
 
     /// A pass over an object has failed.
     pub fn failed(&self, kind: Reconciled, namespace: &str, name: &str) {
-        self.passes[&kind]
-            .errors
-            .with_label_values(&[namespace, name])
-            .inc();
+        self.objects.failed(kind, namespace, name);
+    }
+
+    /// An Event about a Rollout was told.
+    pub fn told(&self, namespace: &str, name: &str, event: &Event) {
+        let about = (event.event_type.as_str(), event.reason.as_str());
+        self.objects
+            .told(Reconciled::Rollout, (namespace, name), about);
     }
 
     /// An object is gone, and its series with it.
     pub fn forget(&self, kind: Reconciled, namespace: &str, name: &str) {
-        let _ = self.passes[&kind]
-            .seconds
-            .remove_label_values(&[namespace, name]);
-        let _ = self.passes[&kind]
-            .errors
-            .remove_label_values(&[namespace, name]);
+        self.objects.forget(kind, namespace, name);
+    }
+
+    /// A layer for the client of the API server that counts its requests.
+    #[must_use]
+    pub fn count_requests(&self) -> CountRequests {
+        self.requests.clone()
     }
 
     /// A measurement by this provider type has ended in this phase.
@@ -219,23 +221,6 @@ impl Metrics {
     }
 }
 
-fn pass(registry: &Registry, prefix: &str) -> Pass {
-    let seconds = HistogramVec::new(
-        HistogramOpts::new(format!("{prefix}_reconcile"), "Seconds that a pass took.")
-            .buckets(PASS_BUCKETS.to_vec()),
-        &["namespace", "name"],
-    )
-    .expect("the name and labels are valid");
-    let errors = IntCounterVec::new(
-        Opts::new(format!("{prefix}_reconcile_error"), "Passes that failed."),
-        &["namespace", "name"],
-    )
-    .expect("the name and labels are valid");
-    register(registry, seconds.clone());
-    register(registry, errors.clone());
-    Pass { seconds, errors }
-}
-
 fn register(registry: &Registry, collector: impl Collector + 'static) {
     registry
         .register(Box::new(collector))
@@ -265,28 +250,9 @@ impl Collector for AtScrape {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
-
-    #[test]
-    fn a_forgotten_object_has_no_series() {
-        let metrics = Metrics::new();
-        metrics.passed(
-            Reconciled::AnalysisRun,
-            "shop",
-            "web",
-            Duration::from_millis(3),
-        );
-        assert!(
-            metrics
-                .text()
-                .unwrap()
-                .contains("analysis_run_reconcile_count{name=\"web\"")
-        );
-        metrics.forget(Reconciled::AnalysisRun, "shop", "web");
-        assert!(!metrics.text().unwrap().contains("name=\"web\""));
-    }
 
     #[test]
     fn time_that_people_were_waited_for_is_no_progress() {

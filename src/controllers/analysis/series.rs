@@ -14,6 +14,12 @@ const INFO: Series = Series {
     labels: &["namespace", "name", "phase"],
 };
 
+const PHASE: Series = Series {
+    name: "analysis_run_phase",
+    help: "1 for the phase that an AnalysisRun is in, else 0; `analysis_run_info` has it as well.",
+    labels: &["namespace", "name", "phase"],
+};
+
 const METRIC_TYPE: Series = Series {
     name: "analysis_run_metric_type",
     help: "The provider of a metric of an AnalysisRun; always 1.",
@@ -37,7 +43,8 @@ const PHASES: [Phase; 6] = [
 
 /// Adds the series of the runs in a cache.
 pub(super) fn register(metrics: &Metrics, runs: Store<AnalysisRun>) {
-    let (types, phases) = (runs.clone(), runs.clone());
+    let (types, phases, of_runs) = (runs.clone(), runs.clone(), runs.clone());
+    metrics.add_series(PHASE, move || each(&of_runs, run_phases));
     metrics.add_series(INFO, move || each(&runs, info));
     metrics.add_series(METRIC_TYPE, move || each(&types, metric_types));
     metrics.add_series(METRIC_PHASE, move || each(&phases, metric_phases));
@@ -60,6 +67,15 @@ fn sample(run: &AnalysisRun, rest: &[&str], value: f64) -> Sample {
 fn info(run: &AnalysisRun) -> Vec<Sample> {
     let phase = run.status.as_ref().and_then(|status| status.phase);
     vec![sample(run, &[phase.map_or("", Phase::as_str)], 1.0)]
+}
+
+fn run_phases(run: &AnalysisRun) -> Vec<Sample> {
+    let now = run.status.as_ref().and_then(|status| status.phase);
+    let samples = PHASES.iter().map(|phase| {
+        let value = f64::from(u8::from(now == Some(*phase)));
+        sample(run, &[phase.as_str()], value)
+    });
+    samples.collect()
 }
 
 fn metric_types(run: &AnalysisRun) -> Vec<Sample> {
