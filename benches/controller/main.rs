@@ -1,13 +1,25 @@
-//! How many passes over active AnalysisRuns a second, and how much memory a run takes, in the
-//! embedded cluster. Prints figures and asserts nothing about them.
+//! What the controllers take and ask for, against the embedded cluster. Prints figures and asserts
+//! nothing about them.
 //!
-//! For the passes the clock is paused: a minute of a cluster is done as fast as the machine can. The
-//! API server is in the same process, so the figure includes its work. Memory is that of a
-//! controller process of its own.
+//! ```text
+//! passes    over active AnalysisRuns, a second
+//! runs      memory of active AnalysisRuns
+//! release   requests of a Rollout's release
+//! rollouts  start, memory and rest with many Rollouts
+//! ```
+//!
+//! `cargo bench --bench controller -- rollouts 1000` plays one of them, with one size.
+//!
+//! For `passes` and `release` the clock is paused: a minute of a cluster is done as fast as the
+//! machine can. The API server is in the same process, so that the passes a second include its work.
+//! Memory and processor time are those of a controller process of its own.
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
 mod memory;
+mod process;
+mod rollouts;
 
+use std::future::Future;
 use std::time::Instant;
 
 use axum::Router;
@@ -31,25 +43,58 @@ use verdict::metric_providers::Settings;
 /// Virtual seconds that are played.
 const PLAYED: u64 = 60;
 
+/// A name, and what is played with some numbers of objects.
+type Scenario = (&'static str, fn(&[u32]));
+
+/// Each scenario's name and how it is played; arguments of the program pick some.
+const SCENARIOS: [Scenario; 4] = [
+    ("passes", |sizes| {
+        for runs in sizes {
+            paused(play(*runs));
+        }
+    }),
+    ("runs", |sizes| {
+        for runs in sizes {
+            real(memory::of(*runs, run));
+        }
+    }),
+    ("release", |_| {
+        paused(rollouts::released(100));
+    }),
+    ("rollouts", |sizes| {
+        let settled = paused(rollouts::released(1));
+        for rollouts in sizes {
+            real(rollouts::at_rest(&settled, *rollouts));
+        }
+    }),
+];
+
 fn main() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    for runs in [1_000, 10_000] {
-        runtime()
-            .start_paused(true)
-            .build()
-            .expect("a thread")
-            .block_on(play(runs));
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let sizes: Vec<u32> = asked.iter().filter_map(|word| word.parse().ok()).collect();
+    let sizes = if sizes.is_empty() {
+        vec![1_000, 10_000]
+    } else {
+        sizes
+    };
+    let names = SCENARIOS.map(|(name, _)| name);
+    let all = !asked.iter().any(|word| names.contains(&word.as_str()));
+    for (name, scenario) in SCENARIOS {
+        if all || asked.iter().any(|word| word == name) {
+            scenario(&sizes);
+        }
     }
-    for runs in [1_000, 10_000] {
-        let of = memory::of(runs, run);
-        let (idle, busy) = runtime().build().expect("a thread").block_on(of);
-        let each = f64::from(busy.saturating_sub(idle)) / f64::from(runs);
-        println!(
-            "{runs:>6} active runs: the controller takes {} MiB, {} MiB without any = {each:.1} KiB a run",
-            busy / 1024,
-            idle / 1024,
-        );
-    }
+}
+
+/// Under a paused clock, which moves when there is nothing to do.
+fn paused<T>(scenario: impl Future<Output = T>) -> T {
+    let runtime = runtime().start_paused(true).build();
+    runtime.expect("a thread").block_on(scenario)
+}
+
+fn real<T>(scenario: impl Future<Output = T>) -> T {
+    runtime().build().expect("a thread").block_on(scenario)
 }
 
 fn runtime() -> Builder {

@@ -1,74 +1,26 @@
-//! The memory of a `verdict controller` process that works on many runs: a program of its own,
-//! beside a `verdict cluster`, over real sockets.
+//! The memory of a controller process that works on many AnalysisRuns.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use kube::Api;
 use kube::api::{ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use verdict::api::AnalysisRun;
 
-/// A process that ends with its owner.
-struct Process(Child);
+use super::process::Served;
 
-impl Process {
-    fn start(arguments: &[&str]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_verdict"))
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(child.expect("the program starts"))
-    }
-
-    /// Memory that is in RAM, in KiB (Linux; 0 elsewhere).
-    fn resident_kib(&self) -> u32 {
-        let path = format!("/proc/{}/status", self.0.id());
-        let status = fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
-            .unwrap_or_default()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Resident memory of the controller, in KiB: with no run, and once each of so many has been
+/// Tells the resident memory of the controller with no run, and once each of so many has been
 /// measured three times.
-pub(crate) async fn of(runs: u32, run: impl Fn(u32, &str) -> AnalysisRun) -> (u32, u32) {
+pub(crate) async fn of(runs: u32, run: impl Fn(u32, &str) -> AnalysisRun) {
     let source = serve_source().await;
-    let kubeconfig = std::env::temp_dir().join(format!("verdict-bench-{}", std::process::id()));
-    let at = kubeconfig.to_str().expect("the path is text");
-    let _cluster = Process::start(&["cluster", "--kubeconfig", at]);
-    let client = client(&kubeconfig).await;
-    let controller = Process::start(&[
-        "controller",
-        "--controllers",
-        "analysis",
-        "--kubeconfig",
-        at,
-        "--loglevel",
-        "error",
-        "--metrics-port",
-        "0",
-        "--healthz-port",
-        "0",
-    ]);
-    sleep(Duration::from_secs(3)).await;
+    let served = Served::start().await;
+    let controller = served.controller(&["--controllers", "analysis"]);
+    served.until_quiet(&controller).await;
     let idle = controller.resident_kib();
-    let api = Api::<AnalysisRun>::namespaced(client, "default");
+    let api = Api::<AnalysisRun>::namespaced(served.client.clone(), "default");
     for number in 0..runs {
         let run = run(number, &source);
         api.create(&PostParams::default(), &run)
@@ -79,8 +31,12 @@ pub(crate) async fn of(runs: u32, run: impl Fn(u32, &str) -> AnalysisRun) -> (u3
         sleep(Duration::from_secs(2)).await;
     }
     let busy = controller.resident_kib();
-    let _ = fs::remove_file(PathBuf::from(at));
-    (idle, busy)
+    let each = f64::from(busy.saturating_sub(idle)) / f64::from(runs);
+    println!(
+        "{runs:>6} active runs: the controller takes {} MiB, {} MiB without any = {each:.1} KiB a run",
+        busy / 1024,
+        idle / 1024,
+    );
 }
 
 async fn serve_source() -> String {
@@ -91,16 +47,6 @@ async fn serve_source() -> String {
     let router = Router::new().fallback(get(|| async { "0.99" }));
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
-}
-
-async fn client(kubeconfig: &Path) -> Client {
-    loop {
-        if let Ok(read) = Kubeconfig::read_from(kubeconfig) {
-            let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
-            return Client::try_from(config.expect("it is complete")).expect("it has a client");
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
 }
 
 async fn all_measured(api: &Api<AnalysisRun>, runs: u32) -> bool {

@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    fn rollout(spec: Value, conditions: Value) -> Rollout {
+    fn rollout(spec: &Value, conditions: &Value) -> Rollout {
         let status = json!({ "conditions": conditions });
         serde_json::from_value(json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
@@ -202,13 +202,13 @@ mod tests {
             ("ReplicaSetUpdated", "Progressing"),
         ] {
             let progress = condition("Progressing", reason);
-            let seen = rollout(json!({}), json!([condition("Available", "x"), progress]));
+            let seen = rollout(&json!({}), &json!([condition("Available", "x"), progress]));
             assert_eq!(phase(&seen), expected);
             let invalid = condition("InvalidSpec", "InvalidSpec");
-            let seen = rollout(json!({}), json!([progress, invalid]));
+            let seen = rollout(&json!({}), &json!([progress, invalid]));
             assert_eq!(phase(&seen), "InvalidSpec");
         }
-        assert_eq!(phase(&rollout(json!({}), json!([]))), "Progressing");
+        assert_eq!(phase(&rollout(&json!({}), &json!([]))), "Progressing");
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
             (blue_green, ["blueGreen", "", "Paused"]),
             (json!({}), ["none", "", "Paused"]),
         ] {
-            let seen = rollout(spec, json!([condition("Progressing", "RolloutPaused")]));
+            let seen = rollout(&spec, &json!([condition("Progressing", "RolloutPaused")]));
             let told = info(&seen);
             assert_eq!(told.len(), 1);
             assert_eq!(told[0].labels[2..], labels);
