@@ -42,6 +42,7 @@ mod failure;
 mod faults;
 mod field_paths;
 mod fields;
+mod formats;
 mod go_regex;
 mod kinds;
 mod listing;

@@ -78,13 +78,13 @@ pub(super) fn create(
     let mut object = as_stored(resource, object);
     identify(core, &mut object);
     admission::complete_new(resource, &mut object);
-    crd::complete(core, resource, &mut object, None);
+    crd::complete(core, resource, Part::Main, &mut object, None);
     let told = warnings.len();
     for attempt in 1.. {
         let generated = generate_name(core, &mut object);
         warnings.truncate(told);
         warnings.extend(admission::check(resource, &object, None)?);
-        warnings.extend(crd::warnings(resource, &object));
+        warnings.extend(crd::warnings(resource, &object, None));
         let mut made = object.clone();
         defaults::fill_from_identity(resource, &mut made);
         managed::record(core, resource, None, &mut made, how);
@@ -367,13 +367,13 @@ fn changed(
         defaults::fill(resource, &mut object);
         defaults::carry_over(resource, &before.value, &mut object);
     }
-    crd::complete(core, resource, &mut object, Some(&before.value));
+    crd::complete(core, resource, part, &mut object, Some(&before.value));
     if resource.generation && admission::changes_what_is_wanted(resource, &before.value, &object) {
         let generation = before.value["metadata"]["generation"].as_i64().unwrap_or(0);
         object["metadata"]["generation"] = json!(generation + 1);
     }
     warnings.extend(admission::check(resource, &object, Some(&before.value))?);
-    warnings.extend(crd::warnings(resource, &object));
+    warnings.extend(crd::warnings(resource, &object, Some(&before.value)));
     managed::record(core, resource, Some(&before.value), &mut object, how);
     Ok((object, warnings))
 }
