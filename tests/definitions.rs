@@ -278,6 +278,83 @@ async fn what_objects_depend_on_does_not_change() {
 }
 
 #[tokio::test]
+async fn what_is_written_into_a_status_stays_unless_the_server_knows_better() {
+    let client = Client::new();
+    let mut definition = widgets(&json!({"type": "object"}));
+    let mut other = definition["spec"]["versions"][0].clone();
+    other["name"] = json!("v2");
+    other["storage"] = json!(false);
+    let versions = &mut definition["spec"]["versions"];
+    versions.as_array_mut().unwrap().push(other);
+    client.create(DEFINITIONS, &definition).await;
+    let path = format!("{DEFINITIONS}/widgets.example.dev");
+    // The storage version moves on, as in a migration that ends with the write of the status.
+    let moved = json!([
+        {"op": "replace", "path": "/spec/versions/0/storage", "value": false},
+        {"op": "replace", "path": "/spec/versions/1/storage", "value": true},
+    ]);
+    let answer = client
+        .send("PATCH", &path, "application/json-patch+json", &moved)
+        .await;
+    assert_eq!(answer.body["status"]["storedVersions"], json!(["v1", "v2"]));
+    let status = json!({
+        "storedVersions": ["v2"],
+        "acceptedNames": {"kind": "Other", "plural": "others"},
+        "conditions": [{"type": "Mine", "status": "True", "reason": "R", "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    });
+    let answer = client
+        .merge(
+            &format!("{path}/status"),
+            &json!({"status": status, "spec": null}),
+        )
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let found = &answer.body["status"];
+    assert_eq!(found["storedVersions"], json!(["v2"]));
+    assert_eq!(found["acceptedNames"]["kind"], "Widget");
+    let conditions = found["conditions"].as_array().unwrap().iter();
+    let told: Vec<String> = conditions
+        .map(|c| format!("{}={}", c["type"], c["status"]))
+        .collect();
+    assert_eq!(
+        told.join(" ").replace('"', ""),
+        "Mine=True NamesAccepted=True Established=True"
+    );
+    let only_v2 = json!([{"op": "remove", "path": "/spec/versions/0"}]);
+    let answer = client
+        .send("PATCH", &path, "application/json-patch+json", &only_v2)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn formats_that_mean_nothing_are_told_once() {
+    let client = Client::new();
+    let schema = |format: &str| {
+        json!({"type": "object", "properties": {
+            "a": {"type": "string", "format": "date-time"},
+            "b": {"type": "string", "format": "semver"},
+            "c": {"type": "string", "format": format},
+        }})
+    };
+    let answer = client
+        .create(DEFINITIONS, &widgets(&schema("semver")))
+        .await;
+    assert_eq!(
+        answer.warnings,
+        [r#"299 - "unrecognized format \"semver\"""#]
+    );
+    let path = format!("{DEFINITIONS}/widgets.example.dev");
+    let change = json!({"spec": {"versions": widgets(&schema("colour"))["spec"]["versions"]}});
+    let answer = client.merge(&path, &change).await;
+    assert_eq!(
+        answer.warnings,
+        [r#"299 - "unrecognized format \"colour\"""#]
+    );
+}
+
+#[tokio::test]
 async fn names_that_another_has_are_accepted_once_it_is_gone() {
     let client = Client::new();
     client

@@ -144,10 +144,13 @@ fn check_types(resource: &Resource, object: &Value) -> Result<(), Failure> {
         .find(|cause| cause.reason == "FieldValueTypeInvalid")
     {
         None => Ok(()),
-        Some(cause) => Err(refused(format!(
-            "json: {} (field {}.{})",
-            cause.message, resource.kind, cause.field
-        ))),
+        Some(cause) => {
+            let name = messages::name(&resource.api_version(), &resource.kind);
+            let told = messages::type_problem(&name, object, &cause.field);
+            Err(refused(told.unwrap_or_else(|| {
+                format!("json: {}: {}", cause.field, cause.message)
+            })))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::deleting;
 use super::request::Target;
 use super::resources::{Column, Origin, Resource, Scale};
 use super::schema::{Schema, strings};
+use super::writing::Part;
 
 /// Holds a definition until its objects are gone.
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -21,14 +22,23 @@ fn is_definition(resource: &Resource) -> bool {
     resource.is("apiextensions.k8s.io", "CustomResourceDefinition")
 }
 
-/// Fills in names and status of a definition.
+/// Fills in names and status of a definition, as the server and its controllers do. Of a status that
+/// was written, what they do not see to stays: stored versions, and conditions of others.
 pub(super) fn complete(
     core: &Core,
     resource: &Resource,
+    part: Part,
     object: &mut Value,
     before: Option<&Value>,
 ) {
     if !is_definition(resource) || !object["spec"]["names"].is_object() {
+        return;
+    }
+    if part == Part::Status {
+        if !object["status"].is_object() {
+            object["status"] = json!({});
+        }
+        accepted_names::settle(core, object);
         return;
     }
     let names = &mut object["spec"]["names"];
@@ -50,20 +60,22 @@ pub(super) fn complete(
         Some(before) => before["status"].clone(),
         None => json!({"storedVersions": []}),
     };
-    if let Some(versions) = object["status"]["storedVersions"].as_array_mut() {
-        for version in stored {
-            if !versions.contains(&version) {
-                versions.push(version);
-            }
+    let versions = &mut object["status"]["storedVersions"];
+    if !versions.is_array() {
+        *versions = json!([]);
+    }
+    for version in stored {
+        if let Some(versions) = versions.as_array_mut().filter(|v| !v.contains(&version)) {
+            versions.push(version);
         }
     }
     accepted_names::settle(core, object);
 }
 
 /// What the client is warned of when it writes a definition.
-pub(super) fn warnings(resource: &Resource, object: &Value) -> Vec<String> {
+pub(super) fn warnings(resource: &Resource, object: &Value, before: Option<&Value>) -> Vec<String> {
     if is_definition(resource) {
-        definition::warnings(object)
+        definition::warnings(object, before)
     } else {
         Vec::new()
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::cel;
 use super::definition_versions;
 use super::failure::Cause;
+use super::formats;
 use super::names;
 use super::schema::strings;
 use super::structural::text;
@@ -40,7 +41,10 @@ pub(super) fn problems(object: &Value, before: Option<&Value>) -> Vec<Cause> {
     if let Some(before) = before {
         check_change(object, before, &mut causes);
     }
-    check_stored(object, &mut causes);
+    // A write of the status may name versions that are not there.
+    if before.is_none_or(|before| before["spec"] != object["spec"]) {
+        check_stored(object, &mut causes);
+    }
     causes
 }
 
@@ -226,9 +230,13 @@ fn check_stored(object: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-/// What the client is told about a definition that is taken.
-pub(super) fn warnings(object: &Value) -> Vec<String> {
+/// What the client is told about a definition that is taken, `before` being what it replaces.
+pub(super) fn warnings(object: &Value, before: Option<&Value>) -> Vec<String> {
     let mut warnings = cel::shortfalls(object);
+    let known_before = before.map(formats::unrecognized).unwrap_or_default();
+    let new = formats::unrecognized(object);
+    let new = new.difference(&known_before);
+    warnings.extend(new.map(|format| format!("unrecognized format \"{format}\"")));
     let spec = &object["spec"];
     let served = spec["versions"].as_array().map_or(0, Vec::len);
     if spec["conversion"]["strategy"] == "Webhook" && served > 1 {

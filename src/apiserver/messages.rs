@@ -87,6 +87,78 @@ pub(super) fn name(api_version: &str, kind: &str) -> String {
     format!("{group}.{version}.{kind}")
 }
 
+/// What Go's decoder says of a value of the wrong type at a path in an object of a type; `None` where
+/// the type decodes itself.
+pub(super) fn type_problem(name: &str, object: &Value, path: &str) -> Option<String> {
+    let mut current = name;
+    let mut value = object;
+    let mut steps = path.split('.').peekable();
+    let mut names = Vec::new();
+    while let Some(step) = steps.next() {
+        let (step, index) = step.split_once('[').unwrap_or((step, ""));
+        let field = field(all().get(current)?, step)?;
+        let index = index.trim_end_matches(']').parse::<usize>().ok();
+        names.push(step);
+        value = &value[step];
+        value = index.map_or(value, |index| &value[index]);
+        let next = steps.peek().copied();
+        let key = next.filter(|_| field.label == Label::Map);
+        value = key.map_or(value, |key| &value[key]);
+        if key.is_some() || next.is_none() {
+            let is_element = index.is_some() || key.is_some();
+            return Some(format!(
+                "json: cannot unmarshal {} into Go struct field {}.{} of type {}",
+                json_kind(value)?,
+                current.rsplit('.').next()?,
+                names.join("."),
+                go_type(field, is_element)?,
+            ));
+        }
+        current = field.kind;
+    }
+    None
+}
+
+fn field<'a>(message: &'a Message, name: &str) -> Option<&'a Field> {
+    let inner = |field: &&Field| {
+        let message = all().get(field.kind).filter(|_| field.is_inline());
+        message.is_some_and(|message| self::field(message, name).is_some())
+    };
+    if let Some(found) = message.values().find(|field| field.name == name) {
+        return Some(found);
+    }
+    let inline = message.values().find(inner)?;
+    self::field(all().get(inline.kind)?, name)
+}
+
+fn json_kind(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Null => None,
+        Value::Bool(_) => Some("bool"),
+        Value::Number(_) => Some("number"),
+        Value::String(_) => Some("string"),
+        Value::Array(_) => Some("array"),
+        Value::Object(_) => Some("object"),
+    }
+}
+
+fn go_type(field: &Field, is_element: bool) -> Option<String> {
+    let element = match field.kind {
+        "Quantity" | "IntOrString" | "RawExtension" => return None,
+        "bytes" => "[]uint8".to_owned(),
+        "double" => "float64".to_owned(),
+        kind => match kind.rsplit_once('.') {
+            Some((package, name)) => format!("{}.{name}", package.rsplit('.').next()?),
+            None => kind.to_owned(),
+        },
+    };
+    Some(match field.label {
+        Label::List if !is_element => format!("[]{element}"),
+        Label::Map if !is_element => format!("map[string]{element}"),
+        _ => element,
+    })
+}
+
 /// Adds to the definitions of types what their texts may be.
 pub(super) fn add_enums(types: &mut Map<String, Value>) {
     for (name, message) in all() {
@@ -187,6 +259,55 @@ mod tests {
                 "status": {"readyReplicas": 1},
             })
         );
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_as_go_does() {
+        let container = json!({"name": 1, "args": "x", "ports": [{"containerPort": "http"}],
+            "command": [true]});
+        let object = json!({
+            "metadata": {"labels": {"a": 1}},
+            "spec": {"replicas": "many", "paused": [], "template": {"spec": {
+                "containers": [container], "volumes": [{"emptyDir": 1}]}}},
+        });
+        for (path, told) in [
+            (
+                "spec.replicas",
+                "string into Go struct field DeploymentSpec.spec.replicas of type int32",
+            ),
+            (
+                "spec.paused",
+                "array into Go struct field DeploymentSpec.spec.paused of type bool",
+            ),
+            (
+                "metadata.labels.a",
+                "number into Go struct field ObjectMeta.metadata.labels of type string",
+            ),
+            (
+                "spec.template.spec.containers[0].ports[0].containerPort",
+                "string into Go struct field \
+                 ContainerPort.spec.template.spec.containers.ports.containerPort of type int32",
+            ),
+            (
+                "spec.template.spec.containers[0].args",
+                "string into Go struct field Container.spec.template.spec.containers.args of type \
+                 []string",
+            ),
+            (
+                "spec.template.spec.containers[0].command[0]",
+                "bool into Go struct field Container.spec.template.spec.containers.command of type \
+                 string",
+            ),
+            (
+                "spec.template.spec.volumes[0].emptyDir",
+                "number into Go struct field Volume.spec.template.spec.volumes.emptyDir of type \
+                 v1.EmptyDirVolumeSource",
+            ),
+        ] {
+            let found = type_problem(&name("apps/v1", "Deployment"), &object, path);
+            let wanted = format!("json: cannot unmarshal {told}");
+            assert_eq!(found.as_deref(), Some(wanted.as_str()), "{path}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A Kubernetes API server in memory, as an axum `Router`.
 //!
 //! ```text
-//! serving ─→ listing ─→ watching        reads
-//!    │  └──→ writing ←─ patching, applying, deleting
-//!    │          │ admission: shaping, validation, cel, defaults, rules, crd, managed
-//!    ├──→ eviction, tokens, reviews      what is posted and not stored
+//! serving ─→ asked ─→ listing ─→ watching  reads
+//!    │         ├──→ writing ←─ patching, applying, deleting
+//!    │         │       │ admission: shaping, validation, cel, defaults, rules, crd, managed
+//!    │         └──→ eviction, tokens       what is posted and not stored
+//!    ├──→ reviews ─→ rbac                  who may do what
 //!    └──→ documents ─→ discovery, openapi
 //!               ↓
-//!             store                     objects, versions, changes
+//!             store                        objects, versions, changes
 //! ```
 //!
 //! Requests are answered without waiting for anything: a write is done when its answer is sent, and
@@ -16,6 +17,7 @@
 mod accepted_names;
 mod admission;
 mod applying;
+mod asked;
 mod budgets;
 mod built_in;
 #[cfg(feature = "cel")]
@@ -40,6 +42,7 @@ mod failure;
 mod faults;
 mod field_paths;
 mod fields;
+mod formats;
 mod go_regex;
 mod kinds;
 mod listing;
@@ -48,6 +51,7 @@ mod messages;
 mod names;
 mod openapi;
 mod openapi_schema;
+mod parts;
 mod patching;
 mod pods;
 mod protobuf;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::resources::Resource;
+use super::resources::{Origin, Resource};
 
 /// What a list or a watch is about.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +112,7 @@ fn known_fields(resource: &Resource) -> &'static [&'static str] {
             "involvedObject.fieldPath",
             "reason",
             "reportingComponent",
-            "source.component",
+            "source",
             "type",
         ],
         ("events.k8s.io", "Event") => &[
@@ -126,8 +126,9 @@ fn known_fields(resource: &Resource) -> &'static [&'static str] {
             "type",
         ],
         ("", "Secret") => &["type"],
+        ("", "Service") => &["spec.clusterIP", "spec.type"],
         ("", "Namespace") => &["status.phase"],
-        ("apps", "ReplicaSet") => &["status.replicas"],
+        ("", "ReplicationController") | ("apps", "ReplicaSet") => &["status.replicas"],
         ("batch", "Job") => &["status.successful"],
         _ => &[],
     }
@@ -144,18 +145,34 @@ fn parse_fields(resource: &Resource, text: &str) -> Result<Vec<FieldRequirement>
             })?;
             let general = matches!(name, "metadata.name" | "metadata.namespace");
             if !general && !known_fields(resource).contains(&name) {
-                return Err(Failure::bad_request(format!(
-                    "\"{name}\" is not a known field selector: only \"metadata.name\", \
-                     \"metadata.namespace\""
-                )));
+                return Err(Failure::bad_request(unknown_field(resource, name)));
             }
+            let path = if name == "source" {
+                "source.component"
+            } else {
+                name
+            };
             Ok(FieldRequirement {
-                path: name.split('.').map(str::to_owned).collect(),
+                path: path.split('.').map(str::to_owned).collect(),
                 value: value.to_owned(),
                 equal,
             })
         })
         .collect()
+}
+
+/// Kinds with fields of their own, and custom resources, say it in other words than the rest.
+fn unknown_field(resource: &Resource, name: &str) -> String {
+    if resource.is("batch", "Job") {
+        format!("field label \"{name}\" not supported for Job")
+    } else if resource.origin == Origin::Custom || !known_fields(resource).is_empty() {
+        format!("field label not supported: {name}")
+    } else {
+        format!(
+            "\"{name}\" is not a known field selector: only \"metadata.name\", \
+             \"metadata.namespace\""
+        )
+    }
 }
 
 fn split_field(part: &str) -> Option<(&str, &str, bool)> {

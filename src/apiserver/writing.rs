@@ -10,6 +10,7 @@ use super::crd;
 use super::defaults;
 use super::failure::{Cause, Failure};
 use super::managed::{self, Write};
+use super::parts::{check_preconditions, keep_identity, take_part};
 use super::render::{as_stored, in_version};
 use super::request::{Target, WriteOptions};
 use super::resources::{Origin, Resource};
@@ -77,13 +78,13 @@ pub(super) fn create(
     let mut object = as_stored(resource, object);
     identify(core, &mut object);
     admission::complete_new(resource, &mut object);
-    crd::complete(core, resource, &mut object, None);
+    crd::complete(core, resource, Part::Main, &mut object, None);
     let told = warnings.len();
     for attempt in 1.. {
         let generated = generate_name(core, &mut object);
         warnings.truncate(told);
         warnings.extend(admission::check(resource, &object, None)?);
-        warnings.extend(crd::warnings(resource, &object));
+        warnings.extend(crd::warnings(resource, &object, None));
         let mut made = object.clone();
         defaults::fill_from_identity(resource, &mut made);
         managed::record(core, resource, None, &mut made, how);
@@ -366,112 +367,13 @@ fn changed(
         defaults::fill(resource, &mut object);
         defaults::carry_over(resource, &before.value, &mut object);
     }
-    crd::complete(core, resource, &mut object, Some(&before.value));
+    crd::complete(core, resource, part, &mut object, Some(&before.value));
     if resource.generation && admission::changes_what_is_wanted(resource, &before.value, &object) {
         let generation = before.value["metadata"]["generation"].as_i64().unwrap_or(0);
         object["metadata"]["generation"] = json!(generation + 1);
     }
     warnings.extend(admission::check(resource, &object, Some(&before.value))?);
-    warnings.extend(crd::warnings(resource, &object));
+    warnings.extend(crd::warnings(resource, &object, Some(&before.value)));
     managed::record(core, resource, Some(&before.value), &mut object, how);
     Ok((object, warnings))
-}
-
-fn check_preconditions(resource: &Resource, before: &Value, object: &Value) -> Result<(), Failure> {
-    let (stored, sent) = (&before["metadata"], &object["metadata"]);
-    let name = stored["name"].as_str().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let uid = text(&sent["uid"]);
-    if !uid.is_empty() && sent["uid"] != stored["uid"] {
-        let namespace = text(&stored["namespace"]);
-        let place = if namespace.is_empty() {
-            String::new()
-        } else {
-            format!("{namespace}/")
-        };
-        let group = match resource.group.as_str() {
-            "" => String::new(),
-            group => format!("{group}/"),
-        };
-        let problem = format!(
-            "StorageError: invalid object, Code: 4, Key: /registry/{group}{}/{place}{name}, \
-             ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: \
-             {uid}, UID in object meta: {}",
-            resource.plural,
-            text(&stored["uid"])
-        );
-        return Err(Failure::conflict(resource, name, &problem));
-    }
-    let version = text(&sent["resourceVersion"]);
-    if !version.is_empty() && version != "0" && sent["resourceVersion"] != stored["resourceVersion"]
-    {
-        return Err(Failure::modified(resource, name));
-    }
-    Ok(())
-}
-
-/// Leaves the parts that this write is not about as they were.
-fn take_part(resource: &Resource, part: Part, before: &Value, object: &mut Value) {
-    match part {
-        Part::Main if resource.status => copy_field(before, object, &["status"]),
-        Part::Main => {}
-        Part::Status => {
-            let mut kept = before.clone();
-            copy_field(object, &mut kept, &["status"]);
-            copy_field(object, &mut kept, &["metadata", "managedFields"]);
-            *object = kept;
-        }
-        Part::Finalize => {
-            let mut kept = before.clone();
-            copy_field(object, &mut kept, &["spec", "finalizers"]);
-            *object = kept;
-        }
-    }
-}
-
-/// Makes a field of `to` what it is in `from`, absence included.
-fn copy_field(from: &Value, to: &mut Value, path: &[&str]) {
-    let Some((last, parents)) = path.split_last() else {
-        return;
-    };
-    let found = path.iter().try_fold(from, |value, name| value.get(*name));
-    let mut parent = to;
-    for name in parents {
-        parent = &mut parent[*name];
-    }
-    if parent.is_null() && found.is_some() {
-        *parent = json!({});
-    }
-    match (found, parent.as_object_mut()) {
-        (Some(value), Some(fields)) => {
-            fields.insert((*last).to_owned(), value.clone());
-        }
-        (None, Some(fields)) => {
-            fields.remove(*last);
-        }
-        (_, None) => {}
-    }
-}
-
-/// What no client changes.
-fn keep_identity(before: &Value, object: &mut Value) {
-    for name in [
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "generateName",
-        "namespace",
-        "selfLink",
-    ] {
-        copy_field(before, object, &["metadata", name]);
-    }
-    if object["metadata"]["managedFields"]
-        .as_array()
-        .is_none_or(Vec::is_empty)
-    {
-        copy_field(before, object, &["metadata", "managedFields"]);
-    }
 }

@@ -77,7 +77,6 @@ fn patches_of_all_kinds_apply() {
         r#"patch deployment api -p '{"spec": {"replicas": 0}}'"#,
         r#"patch deployment api -p '{"spec": {"selector": {"matchLabels": {"app": "other"}}}}'"#,
         r#"patch deployment api -p '{"spec": {"replicas": -1}}'"#,
-        r#"patch deployment api -p '{"spec": {"replicas": "many"}}'"#,
         r#"patch deployment api -p '{"spec": '"#,
         r#"patch deployment api --subresource=scale --type=merge -p '{"spec": {"replicas": 1}}'"#,
         r#"patch rollout web -p '{"spec": {"replicas": 3}}'"#,
