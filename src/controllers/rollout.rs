@@ -259,16 +259,13 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
             }
             return Err(Error::Act(cause));
         }
-        Err(act::Failure::Other(error)) => return Err(error),
+        Err(act::Failure::Other(error)) => {
+            tell_hindrance(rollout, &observed, &error, context).await?;
+            return Err(error);
+        }
     };
     let written = write(rollout, &done.newest, &decision, context).await?;
     decision.notices.extend(done.notices);
-    if let Some(ended) = &decision.ended {
-        let seconds = |time| Duration::try_from(time).unwrap_or_default();
-        let (took, waited) = (seconds(ended.took), seconds(ended.waited));
-        let metrics = &context.setup.metrics;
-        metrics.update_ended(ended.status.as_str(), took, waited);
-    }
     tell(rollout, &decision, context).await;
     if written {
         info!(
@@ -281,6 +278,26 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         debug!("nothing to do");
     }
     Ok(wake(decision.wake_at, context.now()))
+}
+
+/// Says what keeps a decision from being carried out, and what holds nevertheless: an abort, a
+/// deadline that has passed.
+async fn tell_hindrance(
+    rollout: &Rollout,
+    observed: &Observed,
+    error: &Error,
+    context: &Context,
+) -> Result<(), Error> {
+    let Error::Act(cause) = error else {
+        return Ok(());
+    };
+    if error.is_outdated() {
+        return Ok(());
+    }
+    let hindered = rollout::hindered(observed, &cause.to_string());
+    write(rollout, rollout, &hindered, context).await?;
+    tell(rollout, &hindered, context).await;
+    Ok(())
 }
 
 /// Writes the status of a decision, if it differs. `newest` is the Rollout after the changes.
@@ -301,7 +318,14 @@ async fn write(
     Ok(written.is_some())
 }
 
+/// Tells in Events and metrics what a status that was written says.
 async fn tell(rollout: &Rollout, decision: &Decision, context: &Context) {
+    if let Some(ended) = &decision.ended {
+        let seconds = |time| Duration::try_from(time).unwrap_or_default();
+        let (took, waited) = (seconds(ended.took), seconds(ended.waited));
+        let metrics = &context.setup.metrics;
+        metrics.update_ended(ended.status.as_str(), took, waited);
+    }
     for notice in &decision.notices {
         let event = if notice.warning {
             Event::warning

@@ -57,7 +57,8 @@ pub(super) enum Awaited {
     None,
 }
 
-fn slots(status: &RolloutStatus) -> impl Iterator<Item = &AnalysisRunSlot> {
+/// The places of AnalysisRuns in a status.
+pub(super) fn slots(status: &RolloutStatus) -> impl Iterator<Item = &AnalysisRunSlot> {
     let (canary, blue_green) = (&status.canary, &status.blue_green);
     let slots = [
         &canary.current_step_analysis_run_status,
@@ -157,7 +158,7 @@ impl Pass<'_> {
         Some(self.attend(Use::Step(index), analysis, slot))
     }
 
-    fn run_named(&self, name: &str) -> Option<&Arc<AnalysisRun>> {
+    pub(super) fn run_named(&self, name: &str) -> Option<&Arc<AnalysisRun>> {
         self.observed
             .analysis_runs
             .iter()

@@ -36,7 +36,7 @@ impl Pass<'_> {
     }
 
     /// The effects of an abort, whoever asked for it.
-    fn go_back(&mut self) {
+    pub(super) fn go_back(&mut self) {
         self.next.pause_conditions.clear();
         let start = if self.is_rollback_to_stable() {
             self.end()
@@ -229,12 +229,7 @@ impl Pass<'_> {
 
     fn complete_step(&mut self) {
         let index = self.next.current_step_index.unwrap_or(0);
-        let text = match self.plan.step(Some(index)) {
-            Some(Step::SetWeight(weight)) => format!("setWeight: {weight}"),
-            Some(Step::Pause(_)) => self.pause_text(index),
-            Some(Step::Analysis(_)) => "analysis".to_owned(),
-            None => return,
-        };
+        let text = self.plan.step_text(index);
         let (number, count) = (index + 1, self.plan.step_count());
         self.notify(
             "RolloutStepCompleted",
@@ -249,24 +244,6 @@ impl Pass<'_> {
         self.next
             .pause_conditions
             .retain(|condition| condition.reason != PauseReason::CanaryPauseStep);
-    }
-
-    fn pause_text(&self, index: i32) -> String {
-        let steps = self
-            .rollout
-            .spec
-            .strategy
-            .canary
-            .as_ref()
-            .map(|canary| &canary.steps);
-        let step = usize::try_from(index)
-            .ok()
-            .and_then(|index| steps?.get(index));
-        let duration = step.and_then(|step| step.pause.as_ref()?.duration.as_ref());
-        duration.map_or_else(
-            || "pause".to_owned(),
-            |duration| format!("pause: {duration}"),
-        )
     }
 
     /// Makes the wanted version the stable one, if it is time. Tells whether it is.

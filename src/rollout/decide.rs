@@ -15,6 +15,7 @@ use super::duration::Ended;
 use super::hash::steps_hash;
 use super::plan::{Plan, Strategy};
 use super::revisions::{self, Member, Revisions};
+use super::waiting::{Reason, Waiting};
 use super::workload::{self, Workload};
 use super::{analyses, labels, status};
 use crate::analysis::{Problem, Templates};
@@ -73,6 +74,18 @@ pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     }
 }
 
+/// What is to be written and told when a change could not be made: nothing of the decision but what
+/// holds without it, such as an abort or a deadline that has passed.
+#[must_use]
+pub fn hindered(observed: &Observed, why: &str) -> Decision {
+    let old = observed.rollout.status.clone().unwrap_or_default();
+    let (rollout, problems) = workload::resolved(observed);
+    match Plan::of(&rollout, problems) {
+        Ok(plan) => Pass::new(observed, &rollout, &plan, old).hindered(why),
+        Err(_) => Decision::only(old),
+    }
+}
+
 /// Nothing moves until the spec is valid.
 fn invalid(
     observed: &Observed,
@@ -109,8 +122,8 @@ pub(super) struct Pass<'a> {
     pub(super) wake_at: Option<Timestamp>,
     /// Why the update is aborted in this pass.
     pub(super) abort_cause: Option<String>,
-    /// What keeps a Rollout from where it should be, where the phase alone does not tell.
-    pub(super) waits_for: Option<String>,
+    /// What keeps a Rollout from where it should be, where nothing else tells.
+    pub(super) waits_for: Option<Waiting>,
     /// The update that ends in this pass.
     pub(super) ended: Option<Ended>,
     /// What this pass has found on its way.
@@ -200,6 +213,26 @@ impl<'a> Pass<'a> {
     fn refuse(&self, problems: &[Problem]) -> Decision {
         let wake_at = self.observed.now.checked_add(INVALID_REFERENCES).ok();
         invalid(self.observed, &self.old, problems, wake_at)
+    }
+
+    fn hindered(mut self, why: &str) -> Decision {
+        self.hear_wishes();
+        self.check_deadline();
+        if self.next.abort {
+            self.go_back();
+        }
+        self.waits_for = Some(Waiting::new(Reason::CannotAct, why));
+        status::settle(&mut self);
+        // What is new in the spec has not been followed yet.
+        self.next
+            .observed_generation
+            .clone_from(&self.old.observed_generation);
+        Decision {
+            notices: self.notices,
+            ended: self.ended,
+            wake_at: self.wake_at,
+            ..Decision::only(self.next)
+        }
     }
 
     fn finish(mut self) -> Decision {

@@ -33,11 +33,12 @@ mod services;
 mod status;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod workload;
 
 pub use analyses::awaited_runs;
 pub use change::{Change, Decision, Notice, Target, Want};
-pub use decide::{Observed, creation_failed, decide};
+pub use decide::{Observed, creation_failed, decide, hindered};
 pub use duration::Ended;
 pub use hash::{pod_template_hash, steps_hash};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};

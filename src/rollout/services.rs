@@ -166,7 +166,7 @@ impl Pass<'_> {
     }
 
     /// The ReplicaSet of the stable version, also when that is the wanted one.
-    fn stable_version(&self) -> Option<&Member> {
+    pub(super) fn stable_version(&self) -> Option<&Member> {
         if self.is_promoted() {
             self.revisions.new.as_ref()
         } else {

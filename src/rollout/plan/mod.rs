@@ -97,6 +97,27 @@ impl<'a> Plan<'a> {
         self.steps().get(index).copied()
     }
 
+    /// The step at `index` as Argo Rollouts names it.
+    ///
+    /// # Source
+    /// `CanaryStepString` in `utils/rollout/rolloututil.go` of Argo Rollouts.
+    pub(super) fn step_text(&self, index: i32) -> String {
+        match (self.step(Some(index)), &self.strategy) {
+            (Some(Step::SetWeight(weight)), _) => format!("setWeight: {weight}"),
+            (Some(Step::Pause(_)), Strategy::Canary(canary)) => {
+                let index = usize::try_from(index).unwrap_or_default();
+                let pause = canary.written.steps.get(index);
+                let duration = pause.and_then(|step| step.pause.as_ref()?.duration.as_ref());
+                duration.map_or_else(
+                    || "pause".to_owned(),
+                    |duration| format!("pause: {duration}"),
+                )
+            }
+            (Some(Step::Analysis(_)), _) => "analysis".to_owned(),
+            (Some(Step::Pause(_)) | None, _) => String::new(),
+        }
+    }
+
     /// Every analysis that the spec names, with what it is used for.
     pub(super) fn analyses(&self) -> Vec<(Use, &'a RolloutAnalysis)> {
         let steps = (0..).zip(self.steps());

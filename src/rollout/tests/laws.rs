@@ -1,6 +1,7 @@
 //! What holds whatever happens.
 
 use super::*;
+use crate::api::RolloutPhase;
 
 #[derive(Debug, Clone)]
 enum Happening {
@@ -147,6 +148,8 @@ proptest! {
         for (image, _) in world.pods() {
             prop_assert!(current.contains(&image), "{} in {:?}", image, world.pods());
         }
+        let is_healthy = status.phase == Some(RolloutPhase::Healthy);
+        prop_assert_eq!(world.waiting().is_empty(), is_healthy, "{:?}", status);
         if status.abort {
             prop_assert!(world.pods().len() <= 1, "stable only: {:?}", world.pods());
             prop_assert_ne!(&status.stable_rs, &status.current_pod_hash);

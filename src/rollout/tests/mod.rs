@@ -13,6 +13,7 @@ mod laws;
 mod laws_blue_green;
 mod refusals;
 mod services;
+mod waiting;
 mod world;
 
 use jiff::SignedDuration;

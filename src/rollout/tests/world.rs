@@ -10,7 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::super::{Change, Decision, Ended, Notice, Observed, Target, Want, decide, labels};
+use super::super::{
+    Change, Decision, Ended, Notice, Observed, Target, Want, decide, hindered, labels,
+};
 use crate::analysis::Templates;
 use crate::api::{
     AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Phase, Rollout,
@@ -132,8 +134,8 @@ impl World {
         self.change_status(|status| status.pause_conditions.clear());
     }
 
-    pub(super) fn decide(&self) -> Decision {
-        let mut observed = Observed {
+    fn observed(&self) -> Observed {
+        Observed {
             rollout: Arc::new(self.rollout.clone()),
             replica_sets: self.replica_sets.iter().cloned().map(Arc::new).collect(),
             analysis_runs: self.runs.iter().cloned().map(Arc::new).collect(),
@@ -144,7 +146,11 @@ impl World {
             workload: None,
             pods: None,
             now: self.now,
-        };
+        }
+    }
+
+    pub(super) fn decide(&self) -> Decision {
+        let mut observed = self.observed();
         loop {
             let decision = decide(&observed);
             assert_eq!(
@@ -166,6 +172,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A pass of which no change can be made.
+    pub(super) fn hinder(&mut self, why: &str) {
+        let decision = hindered(&self.observed(), why);
+        assert!(decision.changes.is_empty());
+        self.rollout.status = Some(decision.status);
+        self.notices.extend(decision.notices);
+        self.wake_at = decision.wake_at;
     }
 
     /// One pass. Tells whether it changed anything.
@@ -255,6 +270,12 @@ impl World {
             .unwrap()
     }
 
+    /// What the Rollout waits for: reason and sentence.
+    pub(super) fn waiting(&self) -> String {
+        let told = self.condition(&ConditionType::Waiting);
+        told.strip_prefix("True ").unwrap_or_default().to_owned()
+    }
+
     pub(super) fn end_run(&mut self, name: &str, phase: Phase, message: &str) {
         let status = AnalysisRunStatus {
             phase: Some(phase),
@@ -293,10 +314,10 @@ impl World {
     /// On until nothing changes any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..200 {
+            let (before, pods) = (self.status(), self.replica_sets.clone());
             let changed = self.pass();
-            let before = self.replica_sets.clone();
             self.kubelet(i32::MAX / 2);
-            if !changed && before == self.replica_sets {
+            if !changed && before == self.status() && pods == self.replica_sets {
                 return;
             }
         }
