@@ -381,7 +381,7 @@ pub(super) fn deadline(pass: &Pass<'_>) -> Option<Timestamp> {
     }
     if matches!(
         pass.plan.step(pass.next.current_step_index),
-        Some(Step::Analysis(_) | Step::Pause(_))
+        Some(Step::Analysis(_) | Step::Experiment(_) | Step::Pause(_))
     ) || pass.is_being_judged()
         || (pass.is_promoted()
             && pass

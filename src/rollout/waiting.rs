@@ -22,7 +22,7 @@ pub(super) enum Reason {
     Aborted,
     /// For `spec.paused` to be false.
     PausedByUser,
-    /// For somebody to decide what an analysis could not.
+    /// For somebody to decide what an analysis or an Experiment could not.
     Inconclusive,
     /// For pods that did not come in time.
     Late,
@@ -32,6 +32,14 @@ pub(super) enum Reason {
     Pause,
     /// For an AnalysisRun.
     Analysis,
+    /// For an Experiment.
+    Experiment,
+    /// For a plugin.
+    Plugin,
+    /// For a plugin that there is not.
+    PluginUnusable,
+    /// For the router to confirm a weight.
+    Router,
     /// For a restart: its time, or its pods.
     Restart,
     /// For pods to come or go.
@@ -52,6 +60,10 @@ impl Reason {
             Self::ReplicaFailure => "ReplicaFailure",
             Self::Pause => "Pause",
             Self::Analysis => "Analysis",
+            Self::Experiment => "Experiment",
+            Self::Plugin => "Plugin",
+            Self::PluginUnusable => "PluginUnusable",
+            Self::Router => "Router",
             Self::Restart => "Restart",
             Self::Pods => "Pods",
             Self::Service => "Service",
@@ -125,7 +137,7 @@ pub(super) fn record(
     match reason {
         // Told as what they are, and by what moves pods.
         Reason::Invalid | Reason::Aborted | Reason::Pods => None,
-        Reason::CannotAct => {
+        Reason::CannotAct | Reason::PluginUnusable => {
             let known = same.is_some_and(|same| same.message.starts_with(&what));
             (!known).then(|| Notice {
                 warning: true,
@@ -139,6 +151,9 @@ pub(super) fn record(
         | Reason::ReplicaFailure
         | Reason::Pause
         | Reason::Analysis
+        | Reason::Experiment
+        | Reason::Plugin
+        | Reason::Router
         | Reason::Restart
         | Reason::Service => same.is_none().then(|| Notice {
             warning: false,

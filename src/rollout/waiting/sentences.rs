@@ -5,7 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::{Reason, Waiting};
-use crate::api::{AnalysisRunSlot, ConditionType, PauseCondition, PauseReason, Phase};
+use crate::api::{
+    AnalysisRunSlot, ConditionType, PauseCondition, PauseReason, Phase, PluginOperation, PluginStep,
+};
 use crate::rollout::analyses::slots;
 use crate::rollout::decide::{Pass, Turn};
 use crate::rollout::plan::{BlueGreen, Consent, Step, Strategy};
@@ -24,6 +26,7 @@ pub(in crate::rollout) fn of(pass: &Pass<'_>) -> Option<Waiting> {
         .or_else(|| late(pass))
         .or_else(|| failure(pass))
         .or_else(|| trial(pass))
+        .or_else(|| router(pass))
         .or_else(|| restart(pass))
         .or_else(|| pods(pass))
 }
@@ -54,8 +57,13 @@ fn held(pass: &Pass<'_>) -> Option<Waiting> {
         let what = format!("`spec.paused` is true{}", at_step(pass));
         return Some(Waiting::new(Reason::PausedByUser, what));
     }
-    let mut pauses = pass.next.pause_conditions.iter();
-    let undecided = pauses.find(|pause| pause.reason == PauseReason::InconclusiveAnalysis)?;
+    let undecided = pass.next.pause_conditions.iter().find(|condition| {
+        matches!(
+            condition.reason,
+            PauseReason::InconclusiveAnalysis | PauseReason::InconclusiveExperiment
+        )
+    })?;
+    let canary = &pass.next.canary;
     let is_undecided = |slot: &&AnalysisRunSlot| slot.status == Some(Phase::Inconclusive);
     let run = slots(&pass.next).find(is_undecided);
     let subject = match run {
@@ -64,6 +72,12 @@ fn held(pass: &Pass<'_>) -> Option<Waiting> {
             slot.name,
             why(&slot.message)
         ),
+        None if !canary.current_experiment.is_empty() => {
+            format!(
+                "Experiment `{}` was inconclusive",
+                canary.current_experiment
+            )
+        }
         None => "an analysis was inconclusive".to_owned(),
     };
     let what = format!("{subject}{}: promote or abort", at_step(pass));
@@ -151,7 +165,19 @@ fn step(pass: &Pass<'_>) -> Option<Waiting> {
             let slot = canary.current_step_analysis_run_status.as_ref()?;
             Some(analysis(pass, &name, slot))
         }
-        Step::SetWeight(_) => None,
+        Step::Experiment(_) => {
+            let experiment = Some(canary.current_experiment.as_str());
+            let experiment = experiment.filter(|name| !name.is_empty())?;
+            let found = pass.experiment_named(experiment);
+            let phase = found.and_then(|found| found.status.as_ref()?.phase);
+            let what = format!("{name} waits for Experiment `{experiment}`{}", state(phase));
+            let since = found.and_then(|found| found.creation_timestamp());
+            Some(Waiting::new(Reason::Experiment, what).since(since.as_ref()))
+        }
+        Step::Plugin(step) => plugin(pass, &name, index, step),
+        Step::SetWeight | Step::SetCanaryScale | Step::SetHeaderRoute | Step::SetMirrorRoute => {
+            None
+        }
     }
 }
 
@@ -210,6 +236,36 @@ fn analysis(pass: &Pass<'_>, subject: &str, slot: &AnalysisRunSlot) -> Waiting {
     Waiting::new(Reason::Analysis, what).since(since.as_ref())
 }
 
+fn plugin(pass: &Pass<'_>, name: &str, index: i32, step: &PluginStep) -> Option<Waiting> {
+    let mut entries = pass.next.canary.step_plugin_statuses.iter();
+    let entry =
+        entries.find(|entry| entry.index == index && entry.operation == PluginOperation::Run)?;
+    let phase = entry.phase.as_ref().map(ToString::to_string);
+    let what = format!(
+        "{name} waits for plugin `{}`, which is {}{}",
+        step.name,
+        phase.unwrap_or_default(),
+        why(&entry.message)
+    );
+    Some(Waiting::new(Reason::Plugin, what).since(entry.started_at.as_ref()))
+}
+
+fn router(pass: &Pass<'_>) -> Option<Waiting> {
+    if !pass.is_weight_unverified() {
+        return None;
+    }
+    let canary = &pass.next.canary.weights.as_ref()?.canary;
+    let mut all = pass.revisions.all();
+    let version = all.find(|version| version.hash == canary.pod_template_hash)?;
+    let what = format!(
+        "the router has not confirmed weight {} of ReplicaSet `{}`{}",
+        canary.weight,
+        version.name,
+        at_step(pass)
+    );
+    Some(Waiting::new(Reason::Router, what))
+}
+
 fn restart(pass: &Pass<'_>) -> Option<Waiting> {
     let restart = pass.rollout.spec.restart_at.as_ref()?;
     if pass.next.restarted_at.as_ref() == Some(restart) {
@@ -250,11 +306,16 @@ fn pods(pass: &Pass<'_>) -> Option<Waiting> {
         let since = told.and_then(|told| told.last_update_time.as_ref());
         return Some(Waiting::new(Reason::Pods, what).since(since));
     }
-    if let Strategy::BlueGreen(_) = pass.plan.strategy {
-        return None;
-    }
+    let routed = match &pass.plan.strategy {
+        Strategy::Canary(canary) => canary.is_routed(),
+        Strategy::BlueGreen(_) => true,
+    };
     let is_to_shrink = |version: &&Member| version.replicas > version.pods.wanted;
-    let leaving = pass.revisions.all().find(is_to_shrink)?;
+    let leaving = pass
+        .revisions
+        .all()
+        .find(is_to_shrink)
+        .filter(|_| !routed)?;
     let what = format!(
         "ReplicaSet `{}` still has {} pods, {} are wanted",
         leaving.name, leaving.replicas, leaving.pods.wanted
@@ -265,11 +326,11 @@ fn pods(pass: &Pass<'_>) -> Option<Waiting> {
 /// What bounds the wait for pods.
 fn limits(pass: &Pass<'_>) -> String {
     let missing = match &pass.plan.strategy {
-        Strategy::Canary(canary) => format!(
+        Strategy::Canary(canary) if !canary.is_routed() => format!(
             "; {} of {} may be missing (maxUnavailable)",
             canary.limits.unavailable, pass.plan.replicas
         ),
-        Strategy::BlueGreen(_) => String::new(),
+        Strategy::Canary(_) | Strategy::BlueGreen(_) => String::new(),
     };
     let late = status::deadline(pass).map(|deadline| {
         let limit = pass.rollout.spec.progress_deadline_seconds();
