@@ -224,6 +224,7 @@ async fn the_second_replica_stands_by_with_full_caches() {
     }
     let watched = [
         "analysisruns",
+        "experiments",
         "jobs",
         "replicasets",
         "rollouts",

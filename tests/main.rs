@@ -29,6 +29,7 @@ mod rollouts;
 mod services;
 mod simulation;
 mod soak;
+mod steps;
 mod takeover;
 mod tools;
 mod workload;

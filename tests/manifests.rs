@@ -7,8 +7,9 @@ use axum::http::StatusCode;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PodTemplate, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase};
+use verdict::api::{AnalysisRun, AnalysisTemplate, Experiment, Phase, Rollout, RolloutPhase};
 use verdict::rollout::operations;
 
 use crate::leader::Replica;
@@ -16,14 +17,16 @@ use crate::world::{PROGRAM, World};
 
 const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
 
-/// What is granted and not part of the story: names that are taken, an analysis that is
-/// stopped, cluster-wide templates, and owning objects where that is guarded.
-const UNASKED: [&str; 7] = [
+/// What is granted and not part of the story: names that are taken, an analysis or an Experiment that
+/// is stopped, cluster-wide templates, and owning objects where that is guarded.
+const UNASKED: [&str; 9] = [
     "get replicasets",
     "get analysisruns",
     "patch analysisruns",
     "update analysisruns/finalizers",
     "get clusteranalysistemplates",
+    "get experiments",
+    "patch experiments",
     "get rollouts",
     "update rollouts/finalizers",
 ];
@@ -65,8 +68,9 @@ fn granted() -> BTreeSet<Grant> {
     granted
 }
 
-/// Versions of a Rollout, with an analysis between them that asks a web source with a Secret and
-/// runs a Job, a Service for the stable one, and a run that is deleted when its time is over.
+/// Versions of a Rollout, with an Experiment and an analysis between them that asks a web source with
+/// a Secret and runs a Job, a Service for the stable one, and a run that is deleted when its time is
+/// over.
 async fn a_broad_story(world: &World) {
     let secret = json!({ "metadata": { "name": "stats" }, "stringData": { "token": "abc" } });
     world.create::<Secret>(secret).await;
@@ -105,6 +109,7 @@ async fn a_story_of_releases(world: &World) {
             "spec": { "containers": [{ "name": "web", "image": "web:1" }] } },
         "strategy": { "canary": { "stableService": "stable",
             "stableMetadata": { "labels": { "role": "stable" } }, "steps": [
+            { "experiment": { "templates": [{ "name": "a", "specRef": "canary" }] } },
             { "setWeight": 50 },
             { "analysis": { "templates": [{ "templateName": "smoke" }] } },
         ] } },
@@ -126,6 +131,7 @@ async fn a_story_of_releases(world: &World) {
         let containers = json!([{ "name": "web", "image": image }]);
         let patch = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
         world.merge::<Rollout>("web", patch).await;
+        succeed_with_the_experiment(world).await;
         world.until("web", is_healthy(image)).await;
     }
     let restart = operations::restart(world.clock.now());
@@ -162,6 +168,20 @@ async fn a_story_of_references(world: &World) {
     }
     let is_down = |deployment: &Deployment| deployment.spec.as_ref().unwrap().replicas == Some(0);
     world.until("shop", is_down).await;
+}
+
+async fn succeed_with_the_experiment(world: &World) {
+    let status = world
+        .until_status(|status| !status.canary.current_experiment.is_empty())
+        .await;
+    let name = status.canary.current_experiment;
+    world.until(&name, |_: &Experiment| true).await;
+    let patch = Patch::Merge(json!({ "status": { "phase": "Successful" } }));
+    world
+        .api::<Experiment>()
+        .patch_status(&name, &PatchParams::default(), &patch)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -205,7 +205,8 @@ async fn a_canary_in_the_middle_of_an_update_goes_on() {
     let before = bodies(&world).await;
     let _running = world.start_rollouts();
     seconds(60).await;
-    assert_eq!(writes(&world), Vec::<String>::new());
+    let told = ["create events", "patch rollouts/status"];
+    assert_eq!(writes(&world), told, "what it waits for");
     // A change that leaves template and steps alone.
     let spec = json!({ "spec": { "revisionHistoryLimit": 3,
         "template": { "spec": { "dnsPolicy": "ClusterFirst" } } } });

@@ -155,6 +155,8 @@ open_words! {
         Completed = "Completed",
         /// All is well.
         Healthy = "Healthy",
+        /// It waits, for what the message tells; absent when it waits for nothing.
+        Waiting = "Waiting",
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Rollouts ───────────────▶ Controller ──▶ pass ──▶ changes, then the status, then Events
-//! ReplicaSets, AnalysisRuns ──▶ Children ────▶ their Rollout's turn
+//! ReplicaSets, AnalysisRuns,
+//! Experiments ────────────────▶ Children ────▶ their Rollout's turn
 //! Services ───────────────────▶ Referenced ──▶ the turn of those that name them, or release
 //! Deployments … ──────────────▶ Workloads ───▶ the turn of those that use their pod template
 //! ```
@@ -17,6 +18,7 @@ mod release;
 mod series;
 mod workloads;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +43,9 @@ use super::passes::{Panicked, contained, wait_after, wake};
 use super::roll::{Identity, Roll};
 use super::{Setup, watch};
 use crate::analysis::{TemplateKey, Templates};
-use crate::api::{AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Rollout, RolloutPhase};
+use crate::api::{
+    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, Rollout, RolloutPhase,
+};
 use crate::cluster::{self, Cluster, Event};
 use crate::rollout::{self, Decision, Observed, Want, WorkloadKind, labels};
 use crate::telemetry::Reconciled;
@@ -89,6 +93,7 @@ struct Context {
     setup: Setup,
     replica_sets: Children<ReplicaSet>,
     analysis_runs: Children<AnalysisRun>,
+    experiments: Children<Experiment>,
     services: Referenced<Service>,
     workloads: Workloads,
     memory: Memory,
@@ -114,6 +119,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let context = Arc::new(Context {
         replica_sets: Children::new(turn.clone(), children::any_change),
         analysis_runs: Children::new(turn.clone(), children::another_phase),
+        experiments: Children::new(turn.clone(), children::any_change),
         services: Referenced::new(turn.clone(), let_go, |service| {
             rollout::managed_by(service).is_some()
         }),
@@ -186,6 +192,13 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     tasks.spawn(async move { keeper.replica_sets.keep(replica_sets, until).await });
     let (keeper, until) = (Arc::clone(context), shutdown.clone());
     tasks.spawn(async move { keeper.analysis_runs.keep(runs, until).await });
+    let experiments = watch(
+        scope.api::<Experiment>(context.cluster().client()),
+        &scope.selector(),
+        &context.setup.readiness,
+    );
+    let (keeper, until) = (Arc::clone(context), shutdown.clone());
+    tasks.spawn(async move { keeper.experiments.keep(experiments, until).await });
     let services = watch(
         scope.api::<Service>(context.cluster().client()),
         "",
@@ -216,6 +229,7 @@ fn forget(context: &Context, gone: &Identity) {
 async fn reconcile(rollout: Arc<Rollout>, context: Arc<Context>) -> Result<Action, Error> {
     context.replica_sets.ready().await;
     context.analysis_runs.ready().await;
+    context.experiments.ready().await;
     context.services.ready().await;
     if !context.setup.may_act() {
         return Ok(Action::await_change());
@@ -259,16 +273,13 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
             }
             return Err(Error::Act(cause));
         }
-        Err(act::Failure::Other(error)) => return Err(error),
+        Err(act::Failure::Other(error)) => {
+            tell_hindrance(rollout, &observed, &error, context).await?;
+            return Err(error);
+        }
     };
     let written = write(rollout, &done.newest, &decision, context).await?;
     decision.notices.extend(done.notices);
-    if let Some(ended) = &decision.ended {
-        let seconds = |time| Duration::try_from(time).unwrap_or_default();
-        let (took, waited) = (seconds(ended.took), seconds(ended.waited));
-        let metrics = &context.setup.metrics;
-        metrics.update_ended(ended.status.as_str(), took, waited);
-    }
     tell(rollout, &decision, context).await;
     if written {
         info!(
@@ -281,6 +292,26 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         debug!("nothing to do");
     }
     Ok(wake(decision.wake_at, context.now()))
+}
+
+/// Says what keeps a decision from being carried out, and what holds nevertheless: an abort, a
+/// deadline that has passed.
+async fn tell_hindrance(
+    rollout: &Rollout,
+    observed: &Observed,
+    error: &Error,
+    context: &Context,
+) -> Result<(), Error> {
+    let Error::Act(cause) = error else {
+        return Ok(());
+    };
+    if error.is_outdated() {
+        return Ok(());
+    }
+    let hindered = rollout::hindered(observed, &cause.to_string());
+    write(rollout, rollout, &hindered, context).await?;
+    tell(rollout, &hindered, context).await;
+    Ok(())
 }
 
 /// Writes the status of a decision, if it differs. `newest` is the Rollout after the changes.
@@ -301,7 +332,14 @@ async fn write(
     Ok(written.is_some())
 }
 
+/// Tells in Events and metrics what a status that was written says.
 async fn tell(rollout: &Rollout, decision: &Decision, context: &Context) {
+    if let Some(ended) = &decision.ended {
+        let seconds = |time| Duration::try_from(time).unwrap_or_default();
+        let (took, waited) = (seconds(ended.took), seconds(ended.waited));
+        let metrics = &context.setup.metrics;
+        metrics.update_ended(ended.status.as_str(), took, waited);
+    }
     let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
     let uid = rollout.uid().unwrap_or_default();
     for notice in &decision.notices {
@@ -341,12 +379,14 @@ async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, 
         rollout: Arc::clone(rollout),
         replica_sets,
         analysis_runs,
+        experiments: context.experiments.of(&namespace, &uid),
         services: rollout::named_services(&rollout.spec)
             .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
             .collect(),
         workload: context.workloads.of(rollout, context.cluster()).await?,
         templates: Templates::default(),
         pods: None,
+        plugins: BTreeMap::new(),
         now: context.now(),
     })
 }
@@ -368,6 +408,10 @@ async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, 
                 Want::Pods(selector) => {
                     let listed = context.cluster().list(&namespace, &selector);
                     observed.pods = Some(listed.await?);
+                }
+                Want::Plugin(call) => {
+                    // Plugins cannot be configured yet: there is none.
+                    observed.plugins.insert(call, None);
                 }
             }
         }

@@ -7,14 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::Value;
 
-use super::change::{Change, Target};
+use super::change::Change;
 use super::decide::Pass;
+use super::history::{Fate, Past};
 use super::labels;
 use super::plan::{Canary, Step, Use};
-use crate::analysis::{Problem, Wanted, endless, field, merge};
+use crate::analysis::{Merged, Problem, Wanted, endless, merge};
 use crate::api::{
-    AnalysisRun, AnalysisRunSlot, AnalysisRunSpec, Argument, PauseReason, Phase, PodTemplateHash,
-    RolloutAnalysis, RolloutArgument, RolloutStatus,
+    AnalysisRun, AnalysisRunSlot, Argument, PauseReason, Phase, PodTemplateHash, RolloutAnalysis,
+    RolloutArgument, RolloutStatus,
 };
 
 impl Use {
@@ -57,7 +58,8 @@ pub(super) enum Awaited {
     None,
 }
 
-fn slots(status: &RolloutStatus) -> impl Iterator<Item = &AnalysisRunSlot> {
+/// The places of AnalysisRuns in a status.
+pub(super) fn slots(status: &RolloutStatus) -> impl Iterator<Item = &AnalysisRunSlot> {
     let (canary, blue_green) = (&status.canary, &status.blue_green);
     let slots = [
         &canary.current_step_analysis_run_status,
@@ -84,12 +86,7 @@ impl Pass<'_> {
             canary.current_background_analysis_run_status.clone(),
             canary.current_step_analysis_run_status.clone(),
         );
-        let over = self.is_promoted()
-            || self.next.abort
-            || self.next.promote_full
-            || self.skips_the_steps()
-            || self.is_first_version();
-        let (background, step) = if over {
+        let (background, step) = if self.is_beyond_trials() {
             (None, None)
         } else {
             // Both before either is acted upon: a verdict in the background must not hide the
@@ -157,7 +154,7 @@ impl Pass<'_> {
         Some(self.attend(Use::Step(index), analysis, slot))
     }
 
-    fn run_named(&self, name: &str) -> Option<&Arc<AnalysisRun>> {
+    pub(super) fn run_named(&self, name: &str) -> Option<&Arc<AnalysisRun>> {
         self.observed
             .analysis_runs
             .iter()
@@ -260,16 +257,19 @@ impl Pass<'_> {
     }
 
     fn start(&mut self, usage: Use, analysis: &RolloutAnalysis, name: &str) {
-        if !self.is_looked_up(analysis) {
+        if !self.are_looked_up(&analysis.templates) {
             return;
         }
         match run_spec(self, usage, analysis) {
-            Ok(spec) => {
+            Ok(Merged { spec, warnings }) => {
                 let run = AnalysisRun {
                     metadata: self.run_metadata(name.to_owned(), usage, analysis),
                     ..AnalysisRun::new("", spec)
                 };
                 self.changes.push(Change::StartAnalysis(Box::new(run)));
+                for oddity in warnings {
+                    self.warn("AnalysisSpecWarning", oddity.to_string());
+                }
             }
             Err(problems) => self.problems.extend(problems),
         }
@@ -337,63 +337,21 @@ impl Pass<'_> {
     /// that have ended, the newest stay.
     pub(super) fn stop_and_forget_others(&mut self, awaited: Awaited) {
         let current: Vec<&str> = slots(&self.next).map(|slot| slot.name.as_str()).collect();
-        let named = |run: &&AnalysisRun| current.contains(&run.name_any().as_str());
-        let is_open = |run: &AnalysisRun| {
-            let phase = run.status.as_ref().and_then(|status| status.phase);
-            !phase.is_some_and(Phase::is_completed) && !run.spec.terminate
-        };
+        let runs = self.observed.analysis_runs.iter().map(Past::of);
+        let (named, others): (Vec<Past>, Vec<Past>) =
+            runs.partition(|run| current.contains(&run.target.name.as_str()));
         if awaited == Awaited::None {
-            let runs = self.observed.analysis_runs.iter().map(Arc::as_ref);
-            for run in runs.filter(named).filter(|run| is_open(run)) {
-                self.changes
-                    .push(Change::StopAnalysis(Target::any_version(run)));
+            let open = named.into_iter().filter(|run| !run.is_over());
+            self.changes
+                .extend(open.map(|run| Change::StopAnalysis(run.target)));
+        }
+        for (run, fate) in self.fates_of_past(others) {
+            match fate {
+                Fate::Keep => {}
+                Fate::Stop => self.changes.push(Change::StopAnalysis(run)),
+                Fate::Delete => self.changes.push(Change::DeleteAnalysis(run)),
             }
         }
-        let mut others: Vec<&AnalysisRun> = (self.observed.analysis_runs.iter())
-            .map(Arc::as_ref)
-            .filter(|run| run.metadata.deletion_timestamp.is_none())
-            .filter(|run| !named(run))
-            .collect();
-        others.sort_by_key(|run| {
-            std::cmp::Reverse((run.metadata.creation_timestamp.clone(), run.name_any()))
-        });
-        let limits = self.rollout.spec.analysis.as_ref();
-        let limit = |limit: Option<i32>| usize::try_from(limit.unwrap_or(5)).unwrap_or(0);
-        let mut successes = limit(limits.and_then(|limits| limits.successful_run_history_limit));
-        let mut failures = limit(limits.and_then(|limits| limits.unsuccessful_run_history_limit));
-        let keep_one = |left: &mut usize| {
-            let kept = *left > 0;
-            *left = left.saturating_sub(1);
-            kept
-        };
-        for run in others {
-            let phase = run.status.as_ref().and_then(|status| status.phase);
-            let kept = self.has_replica_set(run)
-                && match phase {
-                    Some(Phase::Successful) => keep_one(&mut successes),
-                    Some(Phase::Failed | Phase::Error | Phase::Inconclusive) => {
-                        keep_one(&mut failures)
-                    }
-                    Some(Phase::Pending | Phase::Running) | None => true,
-                };
-            if !kept {
-                self.changes
-                    .push(Change::DeleteAnalysis(Target::any_version(run)));
-            } else if is_open(run) {
-                self.changes
-                    .push(Change::StopAnalysis(Target::any_version(run)));
-            }
-        }
-    }
-
-    /// Whether the version that a run is about still exists.
-    fn has_replica_set(&self, run: &AnalysisRun) -> bool {
-        let hash = run.labels().get(labels::POD_TEMPLATE_HASH);
-        hash.is_some_and(|hash| {
-            self.revisions
-                .all()
-                .any(|member| member.hash == *hash && !member.leaving)
-        })
     }
 }
 
@@ -402,9 +360,9 @@ pub(super) fn run_spec(
     pass: &Pass<'_>,
     usage: Use,
     analysis: &RolloutAnalysis,
-) -> Result<AnalysisRunSpec, Vec<Problem>> {
+) -> Result<Merged, Vec<Problem>> {
     let field = usage.field();
-    let args = arguments(pass, &field, &analysis.args)?;
+    let args = arguments(pass, field.trim_end_matches(".templates"), &analysis.args)?;
     let wanted = Wanted {
         field: &field,
         templates: &analysis.templates,
@@ -412,22 +370,23 @@ pub(super) fn run_spec(
         dry_run: &analysis.dry_run,
         measurement_retention: &analysis.measurement_retention,
     };
-    let spec = merge(&wanted, &pass.observed.templates)?.spec;
+    let merged = merge(&wanted, &pass.observed.templates)?;
     // All but the background, which is stopped when the update ends, are waited for.
     let problems = match usage {
-        Use::Step(_) | Use::PrePromotion | Use::PostPromotion => endless(&spec, &field),
+        Use::Step(_) | Use::PrePromotion | Use::PostPromotion => endless(&merged.spec, &field),
         Use::Background => Vec::new(),
     };
     if problems.is_empty() {
-        Ok(spec)
+        Ok(merged)
     } else {
         Err(problems)
     }
 }
 
-fn arguments(
+/// The values that a Rollout gives to the arguments of an analysis, which `field` names.
+pub(super) fn arguments(
     pass: &Pass<'_>,
-    templates_field: &str,
+    field: &str,
     written: &[RolloutArgument],
 ) -> Result<Vec<Argument>, Vec<Problem>> {
     let (mut args, mut problems) = (Vec::new(), Vec::new());
@@ -447,7 +406,7 @@ fn arguments(
             (None, Some(path)) => {
                 let object = object
                     .get_or_insert_with(|| serde_json::to_value(pass.rollout).unwrap_or_default());
-                self::field(object, path)
+                crate::analysis::field(object, path)
             }
             (None, None) => Ok(argument.value.clone()),
         };
@@ -458,8 +417,7 @@ fn arguments(
                 ..Argument::default()
             }),
             Err(why) => {
-                let at = templates_field.trim_end_matches(".templates");
-                let at = format!("{at}.args[{index}].valueFrom.fieldRef.fieldPath");
+                let at = format!("{field}.args[{index}].valueFrom.fieldRef.fieldPath");
                 problems.push(Problem::new(at, format!("Invalid value: {why}")));
             }
         }

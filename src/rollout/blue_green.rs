@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use super::decide::Pass;
 use super::plan::{BlueGreen, Consent};
 use super::revisions::Member;
+use super::waiting::{Reason, Waiting};
 use crate::api::{PauseReason, Phase};
 
 /// Who is who as a pass begins.
@@ -147,7 +148,8 @@ impl Pass<'_> {
             // Whoever has paused the Rollout: users must not stay with what was given up.
             let target = stable.filter(|stable| is_better(self, stable));
             if target.is_none() {
-                self.waits_for = self.why_not_back(plan, sides);
+                let why = self.why_not_back(plan, sides);
+                self.waits_for = why.map(|why| Waiting::new(Reason::Service, why));
             }
             target
         } else if self.is_agreed(plan, sides) && !self.is_held() {
@@ -167,7 +169,7 @@ impl Pass<'_> {
         let (stable, active) = (sides.stable.as_ref()?, sides.active.as_ref()?);
         (stable.hash != active.hash).then(|| {
             format!(
-                "Service {} stays with ReplicaSet {}: ReplicaSet {} has {} of {} pods available",
+                "Service `{}` stays with ReplicaSet `{}`: ReplicaSet `{}` has {} of {} pods available",
                 plan.active, active.name, stable.name, stable.pods.available, self.plan.replicas
             )
         })

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
+use super::canary::{PluginCall, Routing};
 use super::duration::Ended;
 use super::revisions::{Member, NewReplicaSet};
 use crate::analysis::TemplateKey;
-use crate::api::{AnalysisRun, RolloutStatus};
+use crate::api::{AnalysisRun, Experiment, RolloutStatus};
 
 /// One change to the cluster. Making it twice is the same as making it once.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,12 @@ pub enum Change {
     StopAnalysis(Target),
     /// Delete an AnalysisRun that history need not keep.
     DeleteAnalysis(Target),
+    /// Start an Experiment.
+    StartExperiment(Box<Experiment>),
+    /// Stop an Experiment whose outcome is no longer asked for.
+    StopExperiment(Target),
+    /// Delete an Experiment that history need not keep.
+    DeleteExperiment(Target),
 }
 
 /// An object as it was observed: a change to a newer one is a conflict.
@@ -92,6 +99,8 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// Written last, so that it never claims a change which was not made.
     pub status: RolloutStatus,
+    /// How a router is to divide the traffic; none where no router does.
+    pub routing: Option<Routing>,
     /// Told after the status was written.
     pub notices: Vec<Notice>,
     /// An update that ends with this status: counted after it was written.
@@ -109,6 +118,7 @@ impl Decision {
         Self {
             changes: vec![],
             status,
+            routing: None,
             notices: vec![],
             ended: None,
             wake_at: None,
@@ -124,4 +134,6 @@ pub enum Want {
     Template(TemplateKey),
     /// The pods that this label selector picks.
     Pods(String),
+    /// What a plugin says.
+    Plugin(PluginCall),
 }

@@ -10,17 +10,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
+use super::canary::{PluginAnswer, PluginCall, Routing};
 use super::change::{Change, Decision, Notice, Want};
 use super::duration::Ended;
 use super::hash::steps_hash;
-use super::plan::{Plan, Strategy};
+use super::plan::{self, Plan, Strategy};
 use super::revisions::{self, Member, Revisions};
+use super::waiting::{Reason, Waiting};
 use super::workload::{self, Workload};
 use super::{analyses, labels, status};
 use crate::analysis::{Problem, Templates};
 use crate::api::{
-    AnalysisRun, BlueGreenStatus, CanaryStatus, ConditionType, PauseCondition, PauseReason,
-    Rollout, RolloutAnalysis, RolloutStatus,
+    AnalysisRun, AnalysisTemplateRef, BlueGreenStatus, CanaryStatus, ConditionType, Experiment,
+    PauseCondition, PauseReason, Rollout, RolloutStatus,
 };
 
 /// All that a decision about one Rollout may depend on, the time included.
@@ -32,6 +34,8 @@ pub struct Observed {
     pub replica_sets: Vec<Arc<ReplicaSet>>,
     /// AnalysisRuns that it owns.
     pub analysis_runs: Vec<Arc<AnalysisRun>>,
+    /// Experiments that it owns.
+    pub experiments: Vec<Arc<Experiment>>,
     /// The Services that its spec names ([`named_services`](super::named_services)) and that are
     /// there, by name.
     pub services: BTreeMap<String, Arc<Service>>,
@@ -41,6 +45,8 @@ pub struct Observed {
     pub templates: Templates,
     /// The pods that its selector picks, if a decision asked for them.
     pub pods: Option<Vec<Pod>>,
+    /// What plugins have said, because a decision asked; none of those that there are not.
+    pub plugins: BTreeMap<PluginCall, Option<PluginAnswer>>,
     /// The time of this pass.
     pub now: Timestamp,
 }
@@ -51,14 +57,22 @@ const INVALID_REFERENCES: SignedDuration = SignedDuration::from_secs(10);
 /// Decides the next move of a Rollout. Total: an invalid spec is a decision too.
 #[must_use]
 pub fn decide(observed: &Observed) -> Decision {
+    understand(observed, plan::not_yet(&observed.rollout.spec))
+}
+
+/// Decides, unless something is `refused` from the start.
+pub(super) fn understand(observed: &Observed, mut refused: Vec<Problem>) -> Decision {
     let old = observed.rollout.status.clone().unwrap_or_default();
     if observed.rollout.metadata.deletion_timestamp.is_some() {
         return Decision::only(old);
     }
     let (rollout, problems) = workload::resolved(observed);
     match Plan::of(&rollout, problems) {
-        Ok(plan) => Pass::new(observed, &rollout, &plan, old).run(),
-        Err(problems) => invalid(observed, &old, &problems, None),
+        Ok(plan) if refused.is_empty() => Pass::new(observed, &rollout, &plan, old).run(),
+        understood => {
+            refused.extend(understood.err().unwrap_or_default());
+            invalid(observed, &old, &refused, None)
+        }
     }
 }
 
@@ -70,6 +84,18 @@ pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     Decision {
         notices: vec![notice],
         ..Decision::only(status)
+    }
+}
+
+/// What is to be written and told when a change could not be made: nothing of the decision but what
+/// holds without it, such as an abort or a deadline that has passed.
+#[must_use]
+pub fn hindered(observed: &Observed, why: &str) -> Decision {
+    let old = observed.rollout.status.clone().unwrap_or_default();
+    let (rollout, problems) = workload::resolved(observed);
+    match Plan::of(&rollout, problems) {
+        Ok(plan) => Pass::new(observed, &rollout, &plan, old).hindered(why),
+        Err(_) => Decision::only(old),
     }
 }
 
@@ -109,8 +135,9 @@ pub(super) struct Pass<'a> {
     pub(super) wake_at: Option<Timestamp>,
     /// Why the update is aborted in this pass.
     pub(super) abort_cause: Option<String>,
-    /// What keeps a Rollout from where it should be, where the phase alone does not tell.
-    pub(super) waits_for: Option<String>,
+    /// What keeps a Rollout from where it should be, where nothing else tells.
+    pub(super) waits_for: Option<Waiting>,
+    pub(super) routing: Option<Routing>,
     /// The update that ends in this pass.
     pub(super) ended: Option<Ended>,
     /// What this pass has found on its way.
@@ -152,6 +179,7 @@ impl<'a> Pass<'a> {
             wake_at: None,
             abort_cause: None,
             waits_for: None,
+            routing: None,
             ended: None,
             turn: Turn::Ordinary,
         }
@@ -202,12 +230,33 @@ impl<'a> Pass<'a> {
         invalid(self.observed, &self.old, problems, wake_at)
     }
 
+    fn hindered(mut self, why: &str) -> Decision {
+        self.hear_wishes();
+        self.check_deadline();
+        if self.next.abort {
+            self.go_back();
+        }
+        self.waits_for = Some(Waiting::new(Reason::CannotAct, why));
+        status::settle(&mut self);
+        // What is new in the spec has not been followed yet.
+        self.next
+            .observed_generation
+            .clone_from(&self.old.observed_generation);
+        Decision {
+            notices: self.notices,
+            ended: self.ended,
+            wake_at: self.wake_at,
+            ..Decision::only(self.next)
+        }
+    }
+
     fn finish(mut self) -> Decision {
         status::settle(&mut self);
         self.make_room();
         Decision {
             changes: self.changes,
             status: self.next,
+            routing: self.routing,
             notices: self.notices,
             ended: self.ended,
             wake_at: self.wake_at,
@@ -239,17 +288,18 @@ impl<'a> Pass<'a> {
         }
         let mut problems = Vec::new();
         for (usage, analysis) in self.plan.analyses() {
-            if self.is_looked_up(analysis) {
+            if self.are_looked_up(&analysis.templates) {
                 let found = analyses::run_spec(self, usage, analysis);
                 problems.extend(found.err().unwrap_or_default());
             }
         }
+        problems.extend(self.experiment_problems());
         problems
     }
 
-    /// Whether all templates of an analysis have been looked up; if not, asks for them.
-    pub(super) fn is_looked_up(&mut self, analysis: &RolloutAnalysis) -> bool {
-        let missing = self.observed.templates.missing(&analysis.templates);
+    /// Whether all templates that these lead to have been looked up; if not, asks for them.
+    pub(super) fn are_looked_up(&mut self, templates: &[AnalysisTemplateRef]) -> bool {
+        let missing = self.observed.templates.missing(templates);
         let complete = missing.is_empty();
         self.wants.extend(missing.into_iter().map(Want::Template));
         complete
@@ -397,7 +447,9 @@ impl<'a> Pass<'a> {
 
     /// Whether a person or an undecided analysis holds everything where it is.
     pub(super) fn is_held(&self) -> bool {
-        self.rollout.spec.paused || self.is_paused_for(&PauseReason::InconclusiveAnalysis)
+        self.rollout.spec.paused
+            || self.is_paused_for(&PauseReason::InconclusiveAnalysis)
+            || self.is_paused_for(&PauseReason::InconclusiveExperiment)
     }
 
     /// Whether there is a pause for this reason.

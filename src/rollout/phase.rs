@@ -36,6 +36,8 @@ fn phase_of(rollout: &Rollout, status: &RolloutStatus) -> (RolloutPhase, String)
     }
     let is_promoted = !status.stable_rs.is_empty() && status.stable_rs == status.current_pod_hash;
     let strategy = &rollout.spec.strategy;
+    // Under a router old versions stay for a while and serve nobody.
+    let is_routed = (strategy.canary.as_ref()).is_some_and(|it| it.traffic_routing.is_some());
     let message = if status.updated_replicas < rollout.spec.replicas() {
         "more replicas need to be updated"
     } else if status.available_replicas < status.updated_replicas {
@@ -45,7 +47,7 @@ fn phase_of(rollout: &Rollout, status: &RolloutStatus) -> (RolloutPhase, String)
             Some(message) => message,
             None => return (Healthy, String::new()),
         }
-    } else if status.replicas > status.updated_replicas {
+    } else if status.replicas > status.updated_replicas && !is_routed {
         "old replicas are pending termination"
     } else if !is_promoted {
         "waiting for all steps to complete"

@@ -60,6 +60,13 @@ pub struct Pods {
     pub available: i32,
 }
 
+impl Pods {
+    /// Those that are available and not taken away already.
+    pub(super) fn lasting(self) -> i32 {
+        self.available.min(self.wanted)
+    }
+}
+
 /// The split of `replicas` pods that comes nearest to `weight` percent for the canary.
 ///
 /// A weight strictly between 0 and 100 gives neither side no pods, if that can be avoided; one pod

@@ -155,6 +155,16 @@ impl Pass<'_> {
         }
     }
 
+    /// How many pods a restart has yet to make again, as far as they were looked up.
+    pub(super) fn pods_to_restart(&self, restart: Timestamp) -> usize {
+        let pods = self.observed.pods.as_deref().unwrap_or_default();
+        let (before, now) = (whole_seconds(restart).0, self.observed.now);
+        let versions = self.revisions.all();
+        versions
+            .map(|member| Version::of(member, pods, before, now).old.len())
+            .sum()
+    }
+
     fn evict(&mut self, versions: &[Version<'_>]) {
         let wanted: i32 = versions.iter().map(|version| version.wanted).sum();
         let most = wanted.max(self.plan.replicas);
@@ -185,7 +195,7 @@ impl Pass<'_> {
     }
 
     /// How many pods may be missing.
-    fn most_unavailable(&self) -> i32 {
+    pub(super) fn most_unavailable(&self) -> i32 {
         let strategy = &self.rollout.spec.strategy;
         let written = match (&strategy.canary, &strategy.blue_green) {
             (Some(canary), _) => canary.max_unavailable.as_ref(),

@@ -25,7 +25,25 @@ pub(super) struct Delay {
     pub(super) versions: usize,
 }
 
+/// Seconds that pods stay where a spec does not say. Argo's `DefaultScaleDownDelaySeconds` and
+/// `DefaultAbortScaleDownDelaySeconds`.
+const USUAL_SECONDS: i32 = 30;
+
+/// How long the new version stays after an abort, as a spec says it; none: until somebody decides.
+pub(super) fn wait_after_abort(written: Option<i32>) -> Option<SignedDuration> {
+    let seconds = written.unwrap_or(USUAL_SECONDS);
+    (seconds != 0).then(|| SignedDuration::from_secs(seconds.into()))
+}
+
 impl Delay {
+    /// How long old versions stay, as a spec says it.
+    pub(super) fn of(seconds: Option<i32>, versions: Option<i32>) -> Self {
+        Self {
+            wait: SignedDuration::from_secs(seconds.unwrap_or(USUAL_SECONDS).into()),
+            versions: versions.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(0)),
+        }
+    }
+
     /// What becomes of old versions that have pods, the newest first. `deadlines` are the times
     /// that are written down.
     ///

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::change::{Change, Target};
 use super::decide::Pass;
 use super::labels::{MANAGED_BY, POD_TEMPLATE_HASH};
+use super::plan::Canary;
 use super::revisions::Member;
 use crate::analysis::Problem;
 use crate::api::{CanaryStatus, CanaryStrategy, PingPongSide, Rollout, RolloutSpec};
@@ -166,7 +167,7 @@ impl Pass<'_> {
     }
 
     /// The ReplicaSet of the stable version, also when that is the wanted one.
-    fn stable_version(&self) -> Option<&Member> {
+    pub(super) fn stable_version(&self) -> Option<&Member> {
         if self.is_promoted() {
             self.revisions.new.as_ref()
         } else {
@@ -182,7 +183,8 @@ impl Pass<'_> {
     /// # Source
     /// `reconcilePingAndPongService` and `reconcileStableAndCanaryService` in
     /// `rollout/service.go` of Argo Rollouts.
-    pub(super) fn switch_canary_services(&mut self, written: &CanaryStrategy) {
+    pub(super) fn switch_canary_services(&mut self, canary: &Canary<'_>) {
+        let written = canary.written;
         let new = self.revisions.new.clone();
         let stable = self.stable_version().cloned();
         // As the pass began: its promotion gives the two other roles, not other versions.
@@ -191,18 +193,33 @@ impl Pass<'_> {
         {
             self.switch(canary, &new.hash);
         }
-        let (routed, aborted) = (written.traffic_routing.is_some(), self.next.abort);
+        let (routed, aborted) = (canary.is_routed(), self.next.abort);
         let has_pods = |stable: &Member| stable.pods.wanted > 0 || aborted || routed;
         let serving = stable.clone().filter(has_pods).or(new.clone());
-        let tested = if aborted && !routed { stable } else { new };
-        for (service, version) in [
-            (&written.stable_service, serving),
-            (&written.canary_service, tested),
-        ] {
-            if let Some(version) = version {
-                self.follow(service, &version);
+        if let Some(serving) = serving {
+            self.follow(&written.stable_service, &serving);
+        }
+        let tested = &written.canary_service;
+        match (aborted, stable) {
+            // Nobody is led there any more, so it does not matter how many pods there are.
+            (true, Some(stable)) if routed && self.has_no_weight() => {
+                self.switch(tested, &stable.hash);
+            }
+            (true, Some(stable)) if !routed => self.follow(tested, &stable),
+            (true, None) if !routed => {}
+            _ if self.weight_left_behind(canary).is_some() => {}
+            _ => {
+                if let Some(new) = new {
+                    self.follow(tested, &new);
+                }
             }
         }
+    }
+
+    /// Whether no traffic is recorded for the canary.
+    fn has_no_weight(&self) -> bool {
+        let weights = self.next.canary.weights.as_ref();
+        weights.is_none_or(|weights| weights.canary.weight == 0)
     }
 
     /// Switches a Service to a version as soon as that can serve: with one pod, or with all of

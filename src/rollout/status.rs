@@ -11,6 +11,7 @@ use super::duration;
 use super::labels::{POD_TEMPLATE_HASH, WORKLOAD_GENERATION};
 use super::phase::phase;
 use super::plan::{Step, Strategy};
+use super::waiting::{self, Reason, Waiting};
 use crate::analysis::Problem;
 use crate::api::{Condition, ConditionStatus, ConditionType, Rollout, RolloutStatus};
 
@@ -41,6 +42,7 @@ pub(super) fn invalid(
         Fresh::No,
         invalid_spec(&message),
     );
+    wait(&mut next, now, Reason::Invalid, &message);
     (next.phase, next.message) = phase(rollout, &next);
     let notice = Notice {
         warning: true,
@@ -48,6 +50,15 @@ pub(super) fn invalid(
         message,
     };
     (next, news.then_some(notice))
+}
+
+/// Says in a status that nothing moves. That is told as what it is.
+fn wait(status: &mut RolloutStatus, now: Timestamp, reason: Reason, what: &str) {
+    waiting::record(
+        status,
+        &whole_seconds(now),
+        Some(Waiting::new(reason, what)),
+    );
 }
 
 fn invalid_spec(message: &str) -> Said<'_> {
@@ -68,21 +79,24 @@ fn generation(rollout: &Rollout) -> String {
 }
 
 /// A condition as it should be.
-struct Said<'a> {
-    condition_type: ConditionType,
-    status: ConditionStatus,
-    reason: &'a str,
-    message: String,
+pub(super) struct Said<'a> {
+    pub(super) condition_type: ConditionType,
+    pub(super) status: ConditionStatus,
+    pub(super) reason: &'a str,
+    pub(super) message: String,
 }
 
 /// Whether a condition is dated anew although it says the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fresh {
+pub(super) enum Fresh {
     Yes,
     No,
 }
 
-fn condition<'s>(status: &'s RolloutStatus, wanted: &ConditionType) -> Option<&'s Condition> {
+pub(super) fn condition<'s>(
+    status: &'s RolloutStatus,
+    wanted: &ConditionType,
+) -> Option<&'s Condition> {
     status
         .conditions
         .iter()
@@ -94,7 +108,7 @@ fn reason<'s>(status: &'s RolloutStatus, wanted: &ConditionType) -> &'s str {
 }
 
 /// Sets a condition. The one that changes moves to the end, as Argo has it.
-fn set(status: &mut RolloutStatus, now: Time, fresh: Fresh, said: Said<'_>) {
+pub(super) fn set(status: &mut RolloutStatus, now: Time, fresh: Fresh, said: Said<'_>) {
     let old = condition(status, &said.condition_type).cloned();
     let same = old.as_ref().is_some_and(|old| {
         old.status == said.status && old.reason == said.reason && old.message == said.message
@@ -133,11 +147,12 @@ pub(super) fn settle(pass: &mut Pass<'_>) {
     settle_progress(pass, healthy);
     settle_others(pass);
     (pass.next.phase, pass.next.message) = phase(pass.rollout, &pass.next);
-    if let Some(why) = &pass.waits_for {
-        pass.next.message = format!("{}; {why}", pass.next.message);
-    }
     let was_aborted = reason(&pass.old, &ConditionType::Progressing) == ABORTED;
     duration::settle(pass, was_aborted);
+    let waiting = waiting::of(pass);
+    let now = pass.time();
+    let notice = waiting::record(&mut pass.next, &now, waiting);
+    pass.notices.extend(notice);
     schedule_deadline(pass);
 }
 
@@ -359,14 +374,14 @@ fn has_progressed(pass: &Pass<'_>) -> bool {
 }
 
 /// When the update counts as stuck; `None` while nothing says that it should move.
-fn deadline(pass: &Pass<'_>) -> Option<Timestamp> {
+pub(super) fn deadline(pass: &Pass<'_>) -> Option<Timestamp> {
     let before = condition(&pass.next, &ConditionType::Progressing)?;
     if [ABORTED, PAUSED].contains(&before.reason.as_str()) || is_paused(pass) {
         return None;
     }
     if matches!(
         pass.plan.step(pass.next.current_step_index),
-        Some(Step::Analysis(_) | Step::Pause(_))
+        Some(Step::Analysis(_) | Step::Experiment(_) | Step::Pause(_))
     ) || pass.is_being_judged()
         || (pass.is_promoted()
             && pass
@@ -517,6 +532,7 @@ pub(super) fn creation_failed(
         message: message.clone(),
     };
     set(&mut next, whole_seconds(now), Fresh::No, said);
+    wait(&mut next, now, Reason::CannotAct, &message);
     (next.phase, next.message) = phase(rollout, &next);
     (
         next,

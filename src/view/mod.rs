@@ -15,7 +15,8 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::ResourceExt as _;
 
 use crate::api::{
-    AnalysisRun, CanaryStep, IntOrText, Rollout, RolloutAnalysis, RolloutPhase, RolloutStatus,
+    AnalysisRun, CanaryStep, ConditionType, IntOrText, Rollout, RolloutAnalysis, RolloutPhase,
+    RolloutStatus,
 };
 use crate::rollout::labels;
 
@@ -30,6 +31,8 @@ pub struct RolloutView {
     pub phase: Option<RolloutPhase>,
     /// Why, in one sentence; empty when there is nothing to explain.
     pub message: String,
+    /// What it waits for, if anything.
+    pub waiting: Option<WaitingView>,
     /// The number of the wanted version; empty before the controller's first pass.
     pub revision: String,
     /// The step at hand; `None` without steps, and when all are done.
@@ -51,6 +54,15 @@ pub struct SwitchView {
     pub service: String,
     /// The pod template hash that it selects; empty while it selects the pods of all versions.
     pub hash: String,
+}
+
+/// What a Rollout waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingView {
+    /// Which kind of waiting, in one word.
+    pub kind: String,
+    /// Object, value, limit and since when, in one sentence.
+    pub sentence: String,
 }
 
 /// A step of a canary.
@@ -101,6 +113,7 @@ impl RolloutView {
         Self {
             phase: status.phase,
             message: status.message.clone(),
+            waiting: waiting(&status),
             revision: revision.unwrap_or_default(),
             step: step(rollout, &status),
             canary: version(current).filter(|_| current != stable),
@@ -162,6 +175,15 @@ impl VersionView {
         }
         version
     }
+}
+
+fn waiting(status: &RolloutStatus) -> Option<WaitingView> {
+    let mut conditions = status.conditions.iter();
+    let told = conditions.find(|condition| condition.condition_type == ConditionType::Waiting)?;
+    Some(WaitingView {
+        kind: told.reason.clone(),
+        sentence: told.message.clone(),
+    })
 }
 
 fn owns(rollout: &Rollout, object: &impl kube::Resource) -> bool {

@@ -31,6 +31,7 @@ pub fn news(before: &RolloutView, after: &RolloutView) -> Vec<Line> {
         tell_analysis(None, analysis, &mut lines);
     }
     lines.extend(phase_news(before, after));
+    lines.extend(waiting_news(before, after));
     lines
 }
 
@@ -104,6 +105,18 @@ fn phase_news(before: &RolloutView, after: &RolloutView) -> Option<Line> {
         why => format!("{phase}: {why}"),
     };
     Some(Line::new(mark, "rollout", text))
+}
+
+/// Another kind of waiting than before. What other lines tell anyway is left to them: pods, the
+/// verdict that was the reason of an abort.
+fn waiting_news(before: &RolloutView, after: &RolloutView) -> Option<Line> {
+    const TOLD: [&str; 4] = ["Pods", "Aborted", "Invalid", "Analysis"];
+    let waiting = after.waiting.as_ref()?;
+    let known = before.waiting.as_ref().map(|waiting| &waiting.kind);
+    if known == Some(&waiting.kind) || TOLD.contains(&waiting.kind.as_str()) {
+        return None;
+    }
+    Some(Line::new(Mark::Waiting, "waits", &waiting.sentence))
 }
 
 fn tell_analysis(before: Option<&AnalysisView>, after: &AnalysisView, lines: &mut Vec<Line>) {

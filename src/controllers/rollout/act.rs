@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::{Context, Error};
-use crate::api::{AnalysisRun, Rollout};
+use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::cluster::{self, Cluster, Created, Namespaced, PropagationPolicy};
 use crate::rollout::{Change, NewReplicaSet, Notice, Observed, Target, is_same_version};
 
@@ -85,10 +85,19 @@ pub(super) async fn carry_out(
             Change::ScaleDeployment(target, patch) => {
                 patch_object::<Deployment>(&namespace, target, patch, cluster).await?;
             }
-            Change::StartAnalysis(run) => start(run, cluster).await?,
-            Change::StopAnalysis(target) => stop(&namespace, target, cluster).await?,
+            Change::StartAnalysis(run) => start(&**run, cluster).await?,
+            Change::StopAnalysis(target) => {
+                stop::<AnalysisRun>(&namespace, target, cluster).await?;
+            }
             Change::DeleteAnalysis(target) => {
                 delete::<AnalysisRun>(&namespace, target, cluster).await?;
+            }
+            Change::StartExperiment(experiment) => start(&**experiment, cluster).await?,
+            Change::StopExperiment(target) => {
+                stop::<Experiment>(&namespace, target, cluster).await?;
+            }
+            Change::DeleteExperiment(target) => {
+                delete::<Experiment>(&namespace, target, cluster).await?;
             }
         }
     }
@@ -221,35 +230,38 @@ async fn yield_name(
     Err(outdated())
 }
 
-async fn start(run: &AnalysisRun, cluster: &Cluster) -> Result<(), Failure> {
-    let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
-    if cluster.create(run).await? != Created::AlreadyThere {
-        info!(analysis_run = name, "started an AnalysisRun");
+/// Creates an AnalysisRun or an Experiment.
+async fn start<K: cluster::Namespaced>(object: &K, cluster: &Cluster) -> Result<(), Failure> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let kind = K::kind(&());
+    if !matches!(cluster.create(object).await?, Created::AlreadyThere) {
+        info!(%kind, name, "started");
         return Ok(());
     }
     // An earlier pass has started it, and the cache does not show it yet.
-    let taken = cluster.get::<AnalysisRun>(&namespace, &name).await?;
-    let owner = |run: &AnalysisRun| {
-        run.owner_references()
+    let taken = cluster.get::<K>(&namespace, &name).await?;
+    let owner = |object: &K| {
+        object
+            .owner_references()
             .first()
             .map(|owner| owner.uid.clone())
     };
-    if taken.as_ref().and_then(owner) == owner(run) {
+    if taken.as_ref().and_then(owner) == owner(object) {
         return Ok(());
     }
-    Err(Failure::Other(Error::Outdated(format!(
-        "AnalysisRun `{name}`"
-    ))))
+    Err(Failure::Other(Error::Outdated(format!("{kind} `{name}`"))))
 }
 
-async fn stop(namespace: &str, target: &Target, cluster: &Cluster) -> Result<(), cluster::Error> {
+/// Tells an AnalysisRun or an Experiment to end.
+async fn stop<K: cluster::Namespaced>(
+    namespace: &str,
+    target: &Target,
+    cluster: &Cluster,
+) -> Result<(), cluster::Error> {
     let patch = json!({ "spec": { "terminate": true } });
-    match cluster
-        .merge::<AnalysisRun>(namespace, &target.name, &patch)
-        .await
-    {
+    match cluster.merge::<K>(namespace, &target.name, &patch).await {
         Ok(_) => {
-            info!(analysis_run = target.name, "stopped an AnalysisRun");
+            info!(kind = %K::kind(&()), name = target.name, "stopped");
             Ok(())
         }
         Err(error) if error.is_not_found() => Ok(()),

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::{BLUE_GREEN, check_arguments};
 use crate::analysis::Problem;
 use crate::api::{BlueGreenStrategy, RolloutAnalysis, RolloutSpec, Rounding};
-use crate::rollout::scale_down::Delay;
+use crate::rollout::scale_down::{Delay, wait_after_abort};
 
 /// What a valid blue-green strategy asks for.
 #[derive(Debug)]
@@ -38,14 +38,6 @@ pub(in crate::rollout) enum Consent {
     Asked,
 }
 
-/// `scaleDownDelaySeconds` and `abortScaleDownDelaySeconds` by default. Argo's
-/// `DefaultScaleDownDelaySeconds` and `DefaultAbortScaleDownDelaySeconds`.
-const DEFAULT_DELAY_SECONDS: i32 = 30;
-
-fn seconds(seconds: i32) -> SignedDuration {
-    SignedDuration::from_secs(seconds.into())
-}
-
 impl<'a> BlueGreen<'a> {
     /// Understands a blue-green strategy, and adds all that is wrong with it to `problems`.
     pub(super) fn of(
@@ -58,12 +50,10 @@ impl<'a> BlueGreen<'a> {
         check_analyses(written, problems);
         let consent = match written.auto_promotion_seconds.unwrap_or(0) {
             _ if written.auto_promotion_enabled == Some(false) => Consent::Asked,
-            wait @ 1.. => Consent::After(seconds(wait)),
+            wait @ 1.. => Consent::After(SignedDuration::from_secs(wait.into())),
             _ => Consent::Given,
         };
         let delay = written.scale_down_delay_seconds;
-        let abort_delay = written.abort_scale_down_delay_seconds;
-        let versions = written.scale_down_delay_revision_limit;
         Self {
             active: &written.active_service,
             preview: Some(written.preview_service.as_str()).filter(|name| !name.is_empty()),
@@ -71,14 +61,9 @@ impl<'a> BlueGreen<'a> {
             consent,
             before: written.pre_promotion_analysis.as_ref(),
             after: written.post_promotion_analysis.as_ref(),
-            delay: Delay {
-                wait: seconds(delay.unwrap_or(DEFAULT_DELAY_SECONDS)),
-                versions: versions.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(0)),
-            },
+            delay: Delay::of(delay, written.scale_down_delay_revision_limit),
             is_default_delay: delay.is_none(),
-            abort_delay: Some(abort_delay.unwrap_or(DEFAULT_DELAY_SECONDS))
-                .filter(|delay| *delay != 0)
-                .map(seconds),
+            abort_delay: wait_after_abort(written.abort_scale_down_delay_seconds),
         }
     }
 }
@@ -133,6 +118,6 @@ fn check_analyses(written: &BlueGreenStrategy, problems: &mut Vec<Problem>) {
             let why = "an analysis without templates would never end";
             problems.push(Problem::required(format!("{field}.templates"), why));
         }
-        check_arguments(analysis, &field, problems);
+        check_arguments(&analysis.args, &field, problems);
     }
 }

@@ -1,11 +1,13 @@
 //! A canary's spec as it is understood.
 
-use super::{CANARY, Step, WHOLE, check_arguments, unsupported};
+use super::{CANARY, Step, WHOLE, check_arguments, steps};
 use crate::analysis::Problem;
 use crate::api::{
-    CanaryStep, CanaryStrategy, IntOrPercent, ReplicaProgressThreshold, RolloutAnalysis, Rounding,
+    CanaryStep, CanaryStrategy, IntOrPercent, ProgressType, ReplicaProgressThreshold,
+    RolloutAnalysis, Rounding, SetCanaryScale,
 };
-use crate::rollout::replicas::Limits;
+use crate::rollout::replicas::{Limits, Pods};
+use crate::rollout::scale_down::Delay;
 
 /// What a valid canary asks for.
 #[derive(Debug)]
@@ -41,20 +43,82 @@ impl<'a> Canary<'a> {
         })
     }
 
+    /// Whether a canary that is to have `desired` pods has enough that are available.
+    ///
+    /// # Source
+    /// `ReplicaProgressThresholdMet` in `utils/replicaset/canary.go` of Argo Rollouts.
+    pub(in crate::rollout) fn is_far_enough(&self, pods: Pods, desired: i32) -> bool {
+        match self.threshold {
+            None => pods.wanted == desired && pods.available == desired,
+            Some(threshold) if threshold.progress_type == ProgressType::Percent => {
+                let available = i64::from(pods.available) * 100;
+                desired == 0 || available >= i64::from(desired) * i64::from(threshold.value)
+            }
+            Some(threshold) => pods.available >= threshold.value,
+        }
+    }
+
+    /// How long old versions stay when a router leads nobody to them any more.
+    pub(in crate::rollout) fn delay(&self) -> Delay {
+        let written = self.written;
+        Delay::of(
+            written.scale_down_delay_seconds,
+            written.scale_down_delay_revision_limit,
+        )
+    }
+
+    /// The weight of all traffic, or of all pods.
+    pub(in crate::rollout) fn whole(&self) -> i32 {
+        whole(self.written)
+    }
+
+    /// Whether something else than the number of pods divides the traffic.
+    pub(in crate::rollout) fn is_routed(&self) -> bool {
+        self.written.traffic_routing.is_some()
+    }
+
     /// The weight that the steps up to and including `index` have set.
     pub(in crate::rollout) fn weight(&self, index: Option<i32>) -> i32 {
-        let count = i32::try_from(self.steps.len()).unwrap_or(i32::MAX);
-        let Some(index) = index.filter(|index| *index < count) else {
-            return WHOLE;
-        };
-        let reached = usize::try_from(index).map_or(0, |index| index + 1);
-        let weights = self.steps.iter().take(reached).rev();
-        let mut weights = weights.filter_map(|step| match step {
-            Step::SetWeight(weight) => Some(*weight),
-            Step::Pause(_) | Step::Analysis(_) => None,
-        });
-        weights.next().unwrap_or(0)
+        match self.reached(index) {
+            Some(steps) => steps
+                .iter()
+                .rev()
+                .find_map(|step| step.set_weight)
+                .unwrap_or(0),
+            None => self.whole(),
+        }
     }
+
+    /// The weight that the steps before `index` have set, the last one's after all of them.
+    pub(in crate::rollout) fn weight_before(&self, index: i32) -> i32 {
+        let before = usize::try_from(index).unwrap_or_default();
+        let steps = self.written.steps.iter().take(before).rev();
+        steps.clone().find_map(|step| step.set_weight).unwrap_or(0)
+    }
+
+    /// The size that the steps up to and including `index` have set for the canary.
+    ///
+    /// # Source
+    /// `UseSetCanaryScale` in `utils/replicaset/canary.go` of Argo Rollouts.
+    pub(in crate::rollout) fn scale(&self, index: Option<i32>) -> Option<&'a SetCanaryScale> {
+        let mut steps = self.reached(index)?.iter().rev();
+        let scale = steps.find_map(|step| step.set_canary_scale.as_ref())?;
+        (self.is_routed() && !scale.match_traffic_weight).then_some(scale)
+    }
+
+    /// The steps up to and including `index`; none without one, and when all are done.
+    fn reached(&self, index: Option<i32>) -> Option<&'a [CanaryStep]> {
+        let index = usize::try_from(index?).unwrap_or_default();
+        self.written.steps.get(..=index)
+    }
+}
+
+/// The weight of all traffic: `maxTrafficWeight`, or 100.
+pub(super) fn whole(canary: &CanaryStrategy) -> i32 {
+    let routing = canary.traffic_routing.as_ref();
+    routing
+        .and_then(|routing| routing.max_traffic_weight)
+        .unwrap_or(WHOLE)
 }
 
 fn check_limits(
@@ -90,36 +154,12 @@ fn check_limits(
 
 fn check_canary<'a>(canary: &'a CanaryStrategy, problems: &mut Vec<Problem>) -> Vec<Step<'a>> {
     let at = |field: &str| format!("{CANARY}.{field}");
-    let routed = canary.traffic_routing.is_some();
-    if routed {
-        problems.push(unsupported(at("trafficRouting"), "traffic routing"));
-    }
     check_services(canary, problems);
-    if !routed {
-        for (field, written) in [
-            (
-                "scaleDownDelaySeconds",
-                canary.scale_down_delay_seconds.is_some(),
-            ),
-            ("dynamicStableScale", canary.dynamic_stable_scale),
-        ] {
-            if written {
-                let why = "Invalid value: it needs trafficRouting";
-                problems.push(Problem::new(at(field), why));
-            }
-        }
-    }
+    check_routing(canary, problems);
     if let Some(analysis) = &canary.analysis {
-        check_arguments(analysis, &at("analysis"), problems);
+        check_arguments(&analysis.args, &at("analysis"), problems);
     }
-    canary
-        .steps
-        .iter()
-        .enumerate()
-        .filter_map(|(index, step)| {
-            check_step(step, &at(&format!("steps[{index}]")), routed, problems)
-        })
-        .collect()
+    steps::check(canary, problems)
 }
 
 /// # Source
@@ -132,11 +172,11 @@ fn check_services(canary: &CanaryStrategy, problems: &mut Vec<Problem>) {
              services are required."
         )
     };
+    if !stable.is_empty() && tested == stable {
+        let field = format!("{CANARY}.stableService");
+        problems.push(Problem::invalid(field, stable, twice("stable and canary")));
+    }
     let Some(turns) = &canary.ping_pong else {
-        if !stable.is_empty() && tested == stable {
-            let field = format!("{CANARY}.stableService");
-            problems.push(Problem::invalid(field, stable, twice("stable and canary")));
-        }
         return;
     };
     let (one, other) = (&turns.ping_service, &turns.pong_service);
@@ -156,93 +196,62 @@ fn check_services(canary: &CanaryStrategy, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_step<'a>(
-    step: &'a CanaryStep,
-    field: &str,
-    routed: bool,
-    problems: &mut Vec<Problem>,
-) -> Option<Step<'a>> {
-    if let Some(problem) = unusable(step, field, routed) {
-        problems.push(problem);
-        return None;
-    }
-    match (step.set_weight, &step.pause, &step.analysis) {
-        (Some(weight), None, None) => {
-            if !(0..=WHOLE).contains(&weight) {
-                let why = format!("SetWeight needs to be between 0 and {WHOLE}");
-                problems.push(Problem::invalid(format!("{field}.setWeight"), weight, why));
-            }
-            Some(Step::SetWeight(weight))
-        }
-        (None, Some(pause), None) => {
-            let wait = pause.wait().ok().filter(|wait| {
-                wait.is_none_or(|wait| (0..=i64::from(i32::MAX)).contains(&wait.as_secs()))
-            });
-            if wait.is_none() {
-                let written = pause
-                    .duration
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                let why = "Duration needs to be greater than 0";
-                problems.push(Problem::invalid(
-                    format!("{field}.pause.duration"),
-                    written,
-                    why,
-                ));
-            }
-            Some(Step::Pause(wait.flatten()))
-        }
-        (None, None, Some(analysis)) => {
-            if analysis.templates.is_empty() {
-                let why = "an analysis without templates would never end";
-                problems.push(Problem::required(
-                    format!("{field}.analysis.templates"),
-                    why,
-                ));
-            }
-            check_arguments(analysis, &format!("{field}.analysis"), problems);
-            Some(Step::Analysis(analysis))
-        }
-        _ => {
-            let why = "Step must have one of the following set: experiment, setWeight, \
-                setCanaryScale, plugin or pause";
-            problems.push(Problem::new(field, format!("Invalid value: {why}")));
-            None
-        }
-    }
-}
-
-/// Kinds of steps that need what is not there.
-fn unusable(step: &CanaryStep, field: &str, routed: bool) -> Option<Problem> {
-    let without_routing = |part: &str, why: &str| {
-        let field = format!("{field}.{part}");
-        if routed {
-            unsupported(field, "this step")
-        } else {
-            Problem::new(field, format!("Invalid value: {why}"))
-        }
+/// # Source
+/// `requireCanaryStableServices` and `ValidateRolloutStrategyCanary` in
+/// `pkg/apis/rollouts/validation/validation.go` of Argo Rollouts.
+fn check_routing(canary: &CanaryStrategy, problems: &mut Vec<Problem>) {
+    let at = |field: &str| format!("{CANARY}.{field}");
+    let mut refuse = |field: &str, why: &str| {
+        problems.push(Problem::new(at(field), format!("Invalid value: {why}")));
     };
-    if step.experiment.is_some() {
-        return Some(unsupported(
-            format!("{field}.experiment"),
-            "an experiment as a step",
-        ));
+    let Some(routing) = &canary.traffic_routing else {
+        if canary.scale_down_delay_seconds.is_some() {
+            let why = "Canary scaleDownDelaySeconds can only be used with traffic routing";
+            refuse("scaleDownDelaySeconds", why);
+        }
+        if canary.dynamic_stable_scale {
+            let why = "Canary dynamicStableScale can only be used with traffic routing";
+            refuse("dynamicStableScale", why);
+        }
+        return;
+    };
+    if canary.scale_down_delay_seconds.is_some() && canary.dynamic_stable_scale {
+        let why = "Canary dynamicStableScale cannot be used with scaleDownDelaySeconds";
+        refuse("dynamicStableScale", why);
     }
-    if step.plugin.is_some() {
-        return Some(unsupported(format!("{field}.plugin"), "a plugin as a step"));
+    let plugged = !routing.plugins.is_empty();
+    if routing.max_traffic_weight.is_some() && routing.nginx.is_none() && !plugged {
+        let why = "Canary maxTrafficWeight in traffic routing only supported in Nginx and Plugins";
+        refuse("trafficRouting.maxTrafficWeight", why);
     }
-    if step.set_canary_scale.is_some() {
-        let why = "SetCanaryScale requires TrafficRouting to be set";
-        return Some(without_routing("setCanaryScale", why));
+    let takes_turns = canary.ping_pong.is_some();
+    if takes_turns && routing.alb.is_none() && routing.istio.is_none() && !plugged {
+        let why = "Ping-pong feature works with the ALB, Istio, and plugin-based traffic routers \
+            only";
+        refuse("trafficRouting.alb", why);
     }
-    if step.set_header_route.is_some() {
-        let why = "SetHeaderRoute requires TrafficRouting, supports Istio and ALB and Apisix";
-        return Some(without_routing("setHeaderRoute", why));
+    let balancer = routing.alb.as_ref();
+    if takes_turns && balancer.is_some_and(|balancer| balancer.root_service.is_empty()) {
+        let why = "Root service field is required for the configuration with ALB and ping-pong \
+            feature enabled";
+        refuse("trafficRouting.alb.rootService", why);
     }
-    if step.set_mirror_route.is_some() {
-        let why = "SetMirrorRoute requires TrafficRouting, supports Istio and Plugins";
-        return Some(without_routing("setMirrorRoute", why));
+    let istio = routing.istio.as_ref();
+    let by_hosts = istio.is_some_and(|istio| istio.destination_rule.is_none());
+    let needs_services = (!takes_turns && (balancer.is_some() || by_hosts))
+        || routing.smi.is_some()
+        || routing.apisix.is_some()
+        || routing.ambassador.is_some()
+        || routing.nginx.is_some()
+        || routing.app_mesh.is_some()
+        || routing.traefik.is_some();
+    for (field, service) in [
+        ("stableService", &canary.stable_service),
+        ("canaryService", &canary.canary_service),
+    ] {
+        if needs_services && service.is_empty() {
+            let why = "Canary service and Stable service must to be set to use Traffic Routing";
+            refuse(field, why);
+        }
     }
-    None
 }

@@ -4,13 +4,16 @@ mod blue_green;
 mod canary;
 mod pods;
 mod roles;
+mod steps;
 
 use jiff::SignedDuration;
 use kube::core::Selector;
 use serde_json::Value;
 
 use crate::analysis::Problem;
-use crate::api::{Rollout, RolloutAnalysis, RolloutSpec};
+use crate::api::{
+    ExperimentStep, PluginStep, Rollout, RolloutAnalysis, RolloutArgument, RolloutSpec,
+};
 
 pub(super) use blue_green::{BlueGreen, Consent};
 pub(super) use canary::Canary;
@@ -30,15 +33,25 @@ pub(super) enum Strategy<'a> {
     BlueGreen(BlueGreen<'a>),
 }
 
-/// One step of a canary.
+/// One step of a canary, by what it waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step<'a> {
-    /// Give the canary this percentage of the pods.
-    SetWeight(i32),
+    /// Give the canary this share of the pods or of the traffic.
+    SetWeight,
     /// Wait this long, or for a person.
     Pause(Option<SignedDuration>),
+    /// Give the canary another size than its share asks for.
+    SetCanaryScale,
+    /// Run an Experiment and wait for its success.
+    Experiment(&'a ExperimentStep),
     /// Run an analysis and wait for its success.
     Analysis(&'a RolloutAnalysis),
+    /// Send requests with some headers to the canary.
+    SetHeaderRoute,
+    /// Send copies of requests to the canary.
+    SetMirrorRoute,
+    /// Run a plugin.
+    Plugin(&'a PluginStep),
 }
 
 /// The weight that means all pods.
@@ -97,12 +110,28 @@ impl<'a> Plan<'a> {
         self.steps().get(index).copied()
     }
 
+    /// The step at `index` as Argo Rollouts names it.
+    pub(super) fn step_text(&self, index: i32) -> String {
+        let Strategy::Canary(canary) = &self.strategy else {
+            return String::new();
+        };
+        let step = usize::try_from(index).ok();
+        let step = step.and_then(|index| canary.written.steps.get(index));
+        step.map(steps::text).unwrap_or_default()
+    }
+
     /// Every analysis that the spec names, with what it is used for.
     pub(super) fn analyses(&self) -> Vec<(Use, &'a RolloutAnalysis)> {
         let steps = (0..).zip(self.steps());
         let steps = steps.filter_map(|(index, step)| match step {
             Step::Analysis(analysis) => Some((Use::Step(index), *analysis)),
-            Step::SetWeight(_) | Step::Pause(_) => None,
+            Step::SetWeight
+            | Step::Pause(_)
+            | Step::SetCanaryScale
+            | Step::Experiment(_)
+            | Step::SetHeaderRoute
+            | Step::SetMirrorRoute
+            | Step::Plugin(_) => None,
         });
         let others = match &self.strategy {
             Strategy::Canary(canary) => vec![(Use::Background, canary.background)],
@@ -139,6 +168,15 @@ impl Use {
             Self::PostPromotion => format!("{BLUE_GREEN}.postPromotionAnalysis.templates"),
         }
     }
+}
+
+/// What is understood and decided, but not done: no router acts on weights yet. The only place that
+/// says so.
+pub(super) fn not_yet(spec: &RolloutSpec) -> Vec<Problem> {
+    let canary = spec.strategy.canary.as_ref();
+    let routing = canary.and_then(|canary| canary.traffic_routing.as_ref());
+    let refuse = |_| unsupported(format!("{CANARY}.trafficRouting"), "traffic routing");
+    routing.map(refuse).into_iter().collect()
 }
 
 fn unsupported(field: impl Into<String>, what: &str) -> Problem {
@@ -202,8 +240,8 @@ fn check_strategy<'a>(
     }
 }
 
-fn check_arguments(analysis: &RolloutAnalysis, field: &str, problems: &mut Vec<Problem>) {
-    for (index, argument) in analysis.args.iter().enumerate() {
+fn check_arguments(args: &[RolloutArgument], field: &str, problems: &mut Vec<Problem>) {
+    for (index, argument) in args.iter().enumerate() {
         let source = argument.value_from.as_ref();
         let path = source
             .and_then(|source| source.field_ref.as_ref())

@@ -396,10 +396,10 @@ fn it_goes_back_as_soon_as_stable_can_serve_whatever_has_become_of_the_new_versi
     assert_eq!(world.served(), both("web:2", "web:2"));
     let (old, new) = (world.status().stable_rs, world.status().current_pod_hash);
     let reason = format!(
-        "; Service active stays with ReplicaSet web-{new}: ReplicaSet web-{old} has 3 of 10 pods \
-         available"
+        "Service: Service `active` stays with ReplicaSet `web-{new}`: ReplicaSet `web-{old}` has 3 \
+         of 10 pods available; since "
     );
-    assert!(world.summary().ends_with(&reason), "{}", world.summary());
+    assert!(world.waiting().starts_with(&reason), "{}", world.waiting());
     // It goes on serving, and keeps its pods however long that takes.
     world.now += SignedDuration::from_secs(3600);
     world.pass();

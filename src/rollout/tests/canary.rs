@@ -578,3 +578,18 @@ fn pods_that_are_going_already_are_not_counted_on() {
     let kept = world.pods();
     assert_eq!(kept, pods(&[("web:1", 7), ("web:2", 2), ("web:3", 1)]));
 }
+
+#[test]
+fn an_argument_that_no_template_has_is_told() {
+    let analysis = json!({"templates": [{"templateName": "up"}],
+        "args": [{"name": "color", "value": "blue"}]});
+    let mut world = World::new(analysed(&analysis))
+        .with_template("up")
+        .started();
+    world.release("web:2");
+    world.settle();
+    let told = world.told("AnalysisSpecWarning");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("color"), "{told:?}");
+    assert_eq!(world.runs.len(), 1, "it is measured nevertheless");
+}

@@ -1,6 +1,7 @@
 //! What holds whatever happens.
 
 use super::*;
+use crate::api::{Experiment, RolloutPhase};
 
 #[derive(Debug, Clone)]
 enum Happening {
@@ -47,6 +48,7 @@ fn any_canary() -> impl Strategy<Value = Value> {
         Just(json!({"pause": {}})),
         (0_i32..300).prop_map(|seconds| json!({"pause": {"duration": seconds}})),
         Just(json!({"analysis": {"templates": [{"templateName": "up"}]}})),
+        Just(json!({"experiment": {"templates": [{"name": "a", "specRef": "canary"}]}})),
     ];
     let background = prop_oneof![
         Just(Value::Null),
@@ -89,9 +91,12 @@ impl World {
             Happening::Promote => self.promote(),
             Happening::PromoteFull => self.change_status(|status| status.promote_full = true),
             Happening::Verdict(phase) => {
-                let open = self.runs.iter().find(|run| run.status.is_none());
-                if let Some(name) = open.map(AnalysisRun::name_any) {
+                let run = self.runs.iter().find(|run| run.status.is_none());
+                let trial = self.experiments.iter().find(|it| it.status.is_none());
+                if let Some(name) = run.map(AnalysisRun::name_any) {
                     self.end_run(&name, phase, "");
+                } else if let Some(name) = trial.map(Experiment::name_any) {
+                    self.end_experiment(&name, phase, "");
                 }
             }
             Happening::Size(replicas) => {
@@ -147,6 +152,8 @@ proptest! {
         for (image, _) in world.pods() {
             prop_assert!(current.contains(&image), "{} in {:?}", image, world.pods());
         }
+        let is_healthy = status.phase == Some(RolloutPhase::Healthy);
+        prop_assert_eq!(world.waiting().is_empty(), is_healthy, "{:?}", status);
         if status.abort {
             prop_assert!(world.pods().len() <= 1, "stable only: {:?}", world.pods());
             prop_assert_ne!(&status.stable_rs, &status.current_pod_hash);

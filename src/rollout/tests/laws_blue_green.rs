@@ -238,6 +238,8 @@ proptest! {
         let served = world.behind("active");
         let is_held = world.rollout.spec.paused || !status.pause_conditions.is_empty();
         let is_asked = world.runs.iter().any(|run| run.status.is_none() && !run.spec.terminate);
+        let is_healthy = status.phase == Some(RolloutPhase::Healthy);
+        prop_assert_eq!(world.waiting().is_empty(), is_healthy, "{:?}", status);
         if status.abort {
             prop_assert_ne!(&stable, &wanted);
             prop_assert_eq!(&served, &stable);

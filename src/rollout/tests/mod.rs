@@ -9,10 +9,15 @@
 mod blue_green;
 mod canary;
 mod durations;
+mod experiments;
 mod laws;
 mod laws_blue_green;
+mod laws_traffic;
+mod plugins;
 mod refusals;
 mod services;
+mod traffic;
+mod waiting;
 mod world;
 
 use jiff::SignedDuration;

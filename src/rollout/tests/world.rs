@@ -10,11 +10,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::super::{Change, Decision, Ended, Notice, Observed, Target, Want, decide, labels};
+use super::super::decide::understand;
+use super::super::{
+    Change, Decision, Ended, NewReplicaSet, Notice, Observed, PluginAnswer, PluginCall, Target,
+    Want, hindered, labels, plan,
+};
 use crate::analysis::Templates;
 use crate::api::{
-    AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Phase, Rollout,
-    RolloutPhase, RolloutStatus,
+    AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Experiment,
+    ExperimentStatus, Phase, Rollout, RolloutPhase, RolloutStatus,
 };
 
 /// A Rollout and what belongs to it.
@@ -22,8 +26,15 @@ pub(super) struct World {
     pub(super) rollout: Rollout,
     pub(super) replica_sets: Vec<ReplicaSet>,
     pub(super) runs: Vec<AnalysisRun>,
+    pub(super) experiments: Vec<Experiment>,
     pub(super) services: BTreeMap<String, Service>,
     pub(super) live: Vec<Pod>,
+    /// What each plugin answers; none of one that is switched off.
+    pub(super) plugins: BTreeMap<&'static str, PluginAnswer>,
+    /// What plugins were asked, in order.
+    pub(super) asked: Vec<PluginCall>,
+    /// Whether a router does what decisions say.
+    pub(super) is_routed: bool,
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
@@ -51,8 +62,12 @@ impl World {
             rollout: serde_json::from_value(rollout).unwrap(),
             replica_sets: vec![],
             runs: vec![],
+            experiments: vec![],
             services: BTreeMap::new(),
             live: vec![],
+            plugins: BTreeMap::new(),
+            asked: vec![],
+            is_routed: false,
             known: vec![],
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
@@ -60,6 +75,19 @@ impl World {
             wake_at: None,
             broken: BTreeSet::new(),
             made: 0,
+        }
+    }
+
+    /// With a canary and a router that divides its traffic.
+    pub(super) fn routed(mut canary: Value) -> Self {
+        canary["trafficRouting"] = json!({"smi": {}});
+        for (field, service) in [("canaryService", "canary"), ("stableService", "stable")] {
+            canary[field] = service.into();
+        }
+        let world = Self::new(canary).with_services(&["canary", "stable"]);
+        Self {
+            is_routed: true,
+            ..world
         }
     }
 
@@ -132,19 +160,37 @@ impl World {
         self.change_status(|status| status.pause_conditions.clear());
     }
 
-    pub(super) fn decide(&self) -> Decision {
-        let mut observed = Observed {
+    fn observed(&self) -> Observed {
+        Observed {
             rollout: Arc::new(self.rollout.clone()),
             replica_sets: self.replica_sets.iter().cloned().map(Arc::new).collect(),
             analysis_runs: self.runs.iter().cloned().map(Arc::new).collect(),
+            experiments: self.experiments.iter().cloned().map(Arc::new).collect(),
             services: (self.services.iter())
                 .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
                 .collect(),
             templates: Templates::default(),
             workload: None,
             pods: None,
+            plugins: BTreeMap::new(),
             now: self.now,
+        }
+    }
+
+    pub(super) fn decide(&self) -> Decision {
+        self.decide_and_ask().0
+    }
+
+    /// Decides; returns what plugins were asked, too.
+    fn decide_and_ask(&self) -> (Decision, Vec<PluginCall>) {
+        let mut observed = self.observed();
+        let refused = if self.is_routed {
+            vec![]
+        } else {
+            plan::not_yet(&self.rollout.spec)
         };
+        let decide = |observed: &Observed| understand(observed, refused.clone());
+        let mut asked = Vec::new();
         loop {
             let decision = decide(&observed);
             assert_eq!(
@@ -153,7 +199,7 @@ impl World {
                 "the same facts, the same decision"
             );
             if decision.wants.is_empty() {
-                return decision;
+                return (decision, asked);
             }
             for want in decision.wants {
                 match want {
@@ -163,14 +209,29 @@ impl World {
                         observed.templates.insert(key, found);
                     }
                     Want::Pods(_) => observed.pods = Some(self.live.clone()),
+                    Want::Plugin(call) => {
+                        asked.push(call.clone());
+                        let answer = self.plugins.get(call.name.as_str()).cloned();
+                        observed.plugins.insert(call, answer);
+                    }
                 }
             }
         }
     }
 
+    /// A pass of which no change can be made.
+    pub(super) fn hinder(&mut self, why: &str) {
+        let decision = hindered(&self.observed(), why);
+        assert!(decision.changes.is_empty());
+        self.rollout.status = Some(decision.status);
+        self.notices.extend(decision.notices);
+        self.wake_at = decision.wake_at;
+    }
+
     /// One pass. Tells whether it changed anything.
     pub(super) fn pass(&mut self) -> bool {
-        let decision = self.decide();
+        let (decision, asked) = self.decide_and_ask();
+        self.asked.extend(asked);
         let moved = !decision.changes.is_empty();
         for change in decision.changes {
             self.make(change);
@@ -191,24 +252,23 @@ impl World {
         found.unwrap()
     }
 
+    fn create(&mut self, created: &NewReplicaSet) {
+        let mut set: ReplicaSet =
+            serde_json::from_value(serde_json::to_value(created).unwrap()).unwrap();
+        let mut known = self.replica_sets.iter();
+        assert!(known.all(|other| other.name_any() != set.name_any()));
+        self.made += 1;
+        set.metadata.uid = Some(format!("set-{}", self.made));
+        set.metadata.creation_timestamp = Some(Time(self.now));
+        self.replica_sets.push(set);
+    }
+
     pub(super) fn make(&mut self, change: Change) {
         let stamp = Some(Time(self.now));
         match change {
             Change::DefaultReplicas => self.change_spec(|spec| spec.replicas = Some(1)),
             Change::Annotate(annotations) => self.rollout.annotations_mut().extend(annotations),
-            Change::CreateReplicaSet(created) => {
-                let mut set: ReplicaSet =
-                    serde_json::from_value(serde_json::to_value(created).unwrap()).unwrap();
-                assert!(
-                    self.replica_sets
-                        .iter()
-                        .all(|other| other.name_any() != set.name_any())
-                );
-                self.made += 1;
-                set.metadata.uid = Some(format!("set-{}", self.made));
-                set.metadata.creation_timestamp = stamp;
-                self.replica_sets.push(set);
-            }
+            Change::CreateReplicaSet(created) => self.create(&created),
             Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
                 merge(self.replica_set(&target), &patch);
             }
@@ -245,6 +305,20 @@ impl World {
             Change::DeleteAnalysis(target) => {
                 self.runs.retain(|run| run.name_any() != target.name);
             }
+            Change::StartExperiment(mut experiment) => {
+                let name = experiment.name_any();
+                assert!(
+                    self.experiments
+                        .iter()
+                        .all(|other| other.name_any() != name)
+                );
+                experiment.metadata.creation_timestamp = stamp;
+                self.experiments.push(*experiment);
+            }
+            Change::StopExperiment(target) => self.experiment(&target.name).spec.terminate = true,
+            Change::DeleteExperiment(target) => {
+                self.experiments.retain(|it| it.name_any() != target.name);
+            }
         }
     }
 
@@ -253,6 +327,26 @@ impl World {
             .iter_mut()
             .find(|run| run.name_any() == name)
             .unwrap()
+    }
+
+    pub(super) fn experiment(&mut self, name: &str) -> &mut Experiment {
+        let mut experiments = self.experiments.iter_mut();
+        experiments.find(|it| it.name_any() == name).unwrap()
+    }
+
+    pub(super) fn end_experiment(&mut self, name: &str, phase: Phase, message: &str) {
+        let status = ExperimentStatus {
+            phase: Some(phase),
+            message: message.into(),
+            ..ExperimentStatus::default()
+        };
+        self.experiment(name).status = Some(status);
+    }
+
+    /// What the Rollout waits for: reason and sentence.
+    pub(super) fn waiting(&self) -> String {
+        let told = self.condition(&ConditionType::Waiting);
+        told.strip_prefix("True ").unwrap_or_default().to_owned()
     }
 
     pub(super) fn end_run(&mut self, name: &str, phase: Phase, message: &str) {
@@ -293,10 +387,10 @@ impl World {
     /// On until nothing changes any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..200 {
+            let (before, pods) = (self.status(), self.replica_sets.clone());
             let changed = self.pass();
-            let before = self.replica_sets.clone();
             self.kubelet(i32::MAX / 2);
-            if !changed && before == self.replica_sets {
+            if !changed && before == self.status() && pods == self.replica_sets {
                 return;
             }
         }
