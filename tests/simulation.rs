@@ -1,6 +1,7 @@
 //! The simulated rest of a cluster against the embedded API server, under a paused clock.
 
 mod deployments;
+mod events;
 mod faults;
 mod garbage;
 mod jobs;

@@ -115,7 +115,12 @@ impl World {
         kinds: Vec<CustomResourceDefinition>,
         answer: impl Fn(&str) -> (StatusCode, Value) + Send + Sync + 'static,
     ) -> Self {
-        Self::built(kinds, Options::default(), answer).await
+        // Most stories do not ask what is told of workloads.
+        let options = Options {
+            events: false,
+            ..Options::default()
+        };
+        Self::built(kinds, options, answer).await
     }
 
     async fn built(

@@ -103,7 +103,9 @@ fn fill_job(spec: &mut Value) {
         or(spec, "completions", json!(1));
     }
     or(spec, "parallelism", json!(1));
-    or(spec, "backoffLimit", json!(6));
+    let fails_by_index = spec["backoffLimitPerIndex"].is_number();
+    let limit = if fails_by_index { i32::MAX } else { 6 };
+    or(spec, "backoffLimit", json!(limit));
     or(spec, "manualSelector", json!(false));
     or(spec, "completionMode", json!("NonIndexed"));
     or(spec, "suspend", json!(false));

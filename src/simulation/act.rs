@@ -10,9 +10,12 @@ use tracing::{debug, warn};
 
 use super::change::{self, Change, Decision, Made};
 use super::garbage;
+use super::narration;
 use super::pods;
 use super::queue::Work;
+use super::recorder::Told;
 use super::run::Simulation;
+use super::view::Key;
 
 /// A change that was refused, or whose answer did not come.
 #[derive(Debug)]
@@ -63,6 +66,10 @@ impl Simulation {
             Err(refusal) => refusal,
         };
         let wait = self.queue.failed(&work, self.clock.now());
+        if let Some(change) = &refusal.change {
+            let why = refusal.message();
+            self.tell(narration::of_refused(&self.view, &work, change, &why));
+        }
         let Refusal { what, error, .. } = &refusal;
         if refusal.is_conflict() {
             debug!(what, %error, ?wait, "a change came too late and will be tried again");
@@ -91,10 +98,15 @@ impl Simulation {
             }
             other => self.decide(other, None),
         };
+        if let Work::Pod(key) = work {
+            self.tell_of_stop(key);
+        }
         for change in &decision.changes {
-            self.make(change)
-                .await
-                .map_err(|error| Refusal::of(change, error))?;
+            let told = self.told_of(work, change);
+            let name = self.make(change).await;
+            let name = name.map_err(|error| Refusal::of(change, error))?;
+            self.tell(told);
+            self.tell_of_new(work, change, name.as_deref());
         }
         if let Work::Node(name) = work {
             self.registered.insert(name.clone());
@@ -116,8 +128,40 @@ impl Simulation {
         }
     }
 
+    fn tell(&self, told: impl IntoIterator<Item = Told>) {
+        self.recorder.tell(self.clock.now(), told);
+    }
+
+    fn told_of(&self, work: &Work, change: &Change) -> Vec<Told> {
+        if !self.recorder.listens() {
+            return Vec::new();
+        }
+        narration::of(&self.view, work, change)
+    }
+
+    fn tell_of_new(&self, work: &Work, change: &Change, name: Option<&str>) {
+        if let Some(name) = name {
+            self.tell(narration::of_new(&self.view, work, change, name));
+        }
+    }
+
+    /// Tells once of a pod that it is about to stop.
+    fn tell_of_stop(&mut self, key: &Key) {
+        let pod = self.view.pods.get(key);
+        let Some(pod) = pod.filter(|pod| pods::is_deleting(pod)) else {
+            return;
+        };
+        if self.stopping.insert(pod.uid().unwrap_or_default()) {
+            let told = narration::of_stop(pod);
+            self.tell(told);
+        }
+    }
+
     /// Makes one change and takes in what it left behind.
-    async fn make(&mut self, change: &Change) -> Result<(), kube::Error> {
+    ///
+    /// # Returns
+    /// The name of the object as it is now, if there is one.
+    async fn make(&mut self, change: &Change) -> Result<Option<String>, kube::Error> {
         match change {
             Change::Create {
                 resource,
@@ -128,23 +172,25 @@ impl Simulation {
             }
             other => {
                 let made = change::make(&self.client, other).await?;
-                self.take_in(made);
-                Ok(())
+                Ok(self.take_in(made))
             }
         }
     }
 
-    fn take_in(&mut self, made: Made) {
+    fn take_in(&mut self, made: Made) -> Option<String> {
         match made {
             Made::Object(resource, object) | Made::There(resource, object) => {
+                let name = object.name_any();
                 self.absorb(resource, *object);
+                Some(name)
             }
             Made::Doomed(target) => {
                 let now = self.clock.now();
                 let work = self.view.doom(&target.resource, &target.uid, now);
                 self.push(work);
+                None
             }
-            Made::Nothing => {}
+            Made::Nothing => None,
         }
     }
 
@@ -154,7 +200,7 @@ impl Simulation {
         resource: &ApiResource,
         namespace: &str,
         object: &Value,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<Option<String>, kube::Error> {
         let metadata = &object["metadata"];
         let prefix = metadata["generateName"].as_str().unwrap_or_default();
         let owner = metadata["ownerReferences"][0]["uid"].as_str();
@@ -174,9 +220,9 @@ impl Simulation {
                 Made::There(_, found) => is_managed(found, owner) && !self.is_known(found),
                 _ => true,
             };
-            self.take_in(made);
+            let name = self.take_in(made);
             if is_new {
-                return Ok(());
+                return Ok(name);
             }
         }
     }

@@ -13,8 +13,8 @@
 //!
 //! Served: ReplicaSets, Deployments, Jobs, nodes and pods, Endpoints and EndpointSlices of
 //! Services, what every namespace has, owner references in all three ways of deletion for all kinds
-//! (custom ones too), and the end of namespaces. HorizontalPodAutoscalers are stored and not acted
-//! on.
+//! (custom ones too), and the end of namespaces. Events tell of it. HorizontalPodAutoscalers are
+//! stored and not acted on.
 //!
 //! What a pod does is scripted: [`script`] tells how.
 
@@ -35,12 +35,14 @@ mod kubelet;
 mod loopback;
 mod names;
 mod namespaces;
+mod narration;
 mod nodes;
 mod patience;
 mod pods;
 pub mod prometheus;
 mod queue;
 mod ranking;
+mod recorder;
 mod replica_set;
 mod run;
 mod scheduler;
@@ -72,6 +74,8 @@ pub struct Options {
     /// Nodes that are registered at the start unless there are nodes of these names. Default:
     /// three that have plenty of everything.
     pub nodes: Vec<Node>,
+    /// Whether Events tell what happens, as `kubectl describe` shows it. Default: yes.
+    pub events: bool,
     /// What a story says of pods, beyond their annotations. Default: nothing.
     pub scripting: Option<Scripting>,
 }
@@ -85,6 +89,7 @@ impl Default for Options {
             nodes: ["node-1", "node-2", "node-3"]
                 .map(|name| node(name, &[]))
                 .into(),
+            events: true,
             scripting: None,
         }
     }

@@ -16,6 +16,7 @@ use super::Options;
 use super::names::Names;
 use super::patience::impatient;
 use super::queue::{Queue, Work};
+use super::recorder::Recorder;
 use super::view::{self, View};
 use super::watches::{Seen, Watches};
 use crate::clock::Clock;
@@ -29,6 +30,9 @@ pub(super) struct Simulation {
     pub(super) view: View,
     pub(super) queue: Queue,
     pub(super) names: Names,
+    pub(super) recorder: Recorder,
+    /// Uids of pods of which it was told that they are about to stop.
+    pub(super) stopping: BTreeSet<String>,
     /// Nodes of our own that have been there.
     pub(super) registered: BTreeSet<String>,
     /// The lists that are under way, by kind.
@@ -61,7 +65,14 @@ impl Simulation {
         for node in &options.nodes {
             queue.push(Work::Node(node.name_any()));
         }
+        let recorder = if options.events {
+            Recorder::new(client.clone())
+        } else {
+            Recorder::silent()
+        };
         Self {
+            recorder,
+            stopping: BTreeSet::new(),
             watches: Watches::new(client.clone()),
             client,
             names: Names::new(clock.now()),
@@ -151,6 +162,7 @@ impl Simulation {
     /// Forgets an object that is gone.
     pub(super) fn forget(&mut self, resource: &ApiResource, uid: &str) -> Vec<Work> {
         self.names.forget(uid);
+        self.stopping.remove(uid);
         self.view.remove(resource, uid)
     }
 

@@ -45,6 +45,9 @@ const CHANGING: &[(&str, &str)] = &[
     ),
     (r"\b([a-z]+-)[0-9a-f]{8,10}\b", "$1<hash>"),
     (r"(pod-template-hash[=:] ?)\w+", "$1<hash>"),
+    (r"\b(once-)[a-z0-9]{5}\b", "$1<id>"),
+    // Names of Events end in a time.
+    (r"\.[0-9a-f]{16}\b", ".<time>"),
 ];
 
 /// How old something is, or how long it took.

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{JobCondition, JobSpec, JobStatus};
 
-use super::super::pods::{after, time};
+use super::super::pods::{after, count, time};
+use super::indexes;
+use super::success_policy;
 use super::tally::Tally;
 
 const COMING: [&str; 2] = ["SuccessCriteriaMet", "FailureTarget"];
@@ -25,6 +27,10 @@ impl End {
             reason: reason.to_owned(),
             message: message.to_owned(),
         }
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        self.conditions[0] == COMING[0]
     }
 
     fn badly(reason: &str, message: &str) -> Self {
@@ -57,6 +63,11 @@ pub(super) fn finished(status: &JobStatus) -> Option<Timestamp> {
     Some(since.map_or(Timestamp::MIN, |time| time.0))
 }
 
+/// Whether the end of a Job has been told.
+pub(super) fn is_told(status: &JobStatus) -> bool {
+    COMING.iter().any(|kind| condition(status, kind).is_some())
+}
+
 /// Whether a Job has been told to fail.
 pub(super) fn has_failed(status: &JobStatus) -> bool {
     condition(status, COMING[1]).is_some()
@@ -83,6 +94,9 @@ pub(super) fn of(spec: &JobSpec, status: &JobStatus, tally: &Tally, now: Timesta
         let message = "Job was active longer than specified deadline";
         return Ending::There(End::badly("DeadlineExceeded", message));
     }
+    if let Some(end) = of_indexes(spec, tally) {
+        return Ending::There(end);
+    }
     let is_complete = match spec.completions {
         Some(completions) => tally.succeeded >= completions,
         None => tally.succeeded > 0,
@@ -92,6 +106,23 @@ pub(super) fn of(spec: &JobSpec, status: &JobStatus, tally: &Tally, now: Timesta
         return Ending::There(End::well("CompletionsReached", message));
     }
     Ending::Due(deadline)
+}
+
+/// The end to which the places of an indexed Job have come.
+fn of_indexes(spec: &JobSpec, tally: &Tally) -> Option<End> {
+    let completed = tally.completed.as_ref()?;
+    let places = indexes::places(spec)?;
+    let failed = tally.index_failures.as_ref();
+    let failed = failed.map_or(0, |failures| count(failures.failed.len()));
+    if spec.max_failed_indexes.is_some_and(|most| failed > most) {
+        let message = "Job has exceeded the specified maximal number of failed indexes";
+        return Some(End::badly("MaxFailedIndexesExceeded", message));
+    }
+    if failed > 0 && failed + count(completed.len()) >= places {
+        return Some(End::badly("FailedIndexes", "Job has failed indexes"));
+    }
+    let why = success_policy::fulfilled(spec, completed)?;
+    Some(End::well("SuccessPolicy", &why))
 }
 
 fn has_too_many_failures(spec: &JobSpec, tally: &Tally) -> bool {

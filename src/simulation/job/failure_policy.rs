@@ -17,6 +17,8 @@ pub(super) enum Meaning {
     Counts,
     /// Nothing.
     Ignored,
+    /// One failure more, and the end of its place in the Job.
+    FailsIndex,
     /// The end, and why.
     FailsJob(String),
 }
@@ -31,6 +33,7 @@ pub(super) fn meaning(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Meaning {
     };
     match rule.action.as_str() {
         "Ignore" => Meaning::Ignored,
+        "FailIndex" => Meaning::FailsIndex,
         "FailJob" => Meaning::FailsJob(format!("{cause} matching FailJob rule at index {number}")),
         _ => Meaning::Counts,
     }
@@ -115,6 +118,11 @@ mod tests {
             (json!([]), 3, Meaning::Counts),
             (json!([codes("FailJob", "In", &[3])]), 3, fails),
             (json!([codes("FailJob", "In", &[4])]), 3, Meaning::Counts),
+            (
+                json!([codes("FailIndex", "In", &[3])]),
+                3,
+                Meaning::FailsIndex,
+            ),
             (json!([codes("Ignore", "NotIn", &[4])]), 3, Meaning::Ignored),
             (json!([codes("Ignore", "NotIn", &[4])]), 0, Meaning::Counts),
             (

@@ -40,7 +40,7 @@ pub(super) fn stop(tally: &Tally) -> Moves {
 }
 
 /// Takes all pods away as if they had not been.
-pub(super) fn suspend(tally: &Tally) -> Moves {
+pub(super) fn let_go(tally: &Tally) -> Moves {
     Moves::now(tally.active.iter().flat_map(|pod| unmade(pod)).collect())
 }
 
@@ -64,20 +64,55 @@ pub(super) fn manage(job: &Job, spec: &JobSpec, tally: &Tally, now: Timestamp) -
         0
     };
     let missing = wanted.saturating_sub(active + stopping);
-    let (failures, last) = tally.failures_in_a_row;
-    let ready_at = last.map(|last| after(last, back_off(failures)));
-    if let Some(ready_at) = ready_at.filter(|at| missing > 0 && *at > now) {
-        return Moves {
-            changes: Vec::new(),
-            wake_at: Some(ready_at),
-        };
-    }
     let Some(places) = indexes::places(spec) else {
-        return Moves::now(vec![Change::create(&made::pod(job, spec, None)); missing]);
+        return wait(tally, missing, now).unwrap_or_else(|| {
+            Moves::now(vec![Change::create(&made::pod(job, spec, None)); missing])
+        });
     };
-    let free = free_places(spec, tally, places).into_iter().take(missing);
-    let pods = free.map(|index| made::pod(job, spec, Some(index)));
-    Moves::now(pods.map(|pod| Change::create(&pod)).collect())
+    let free: Vec<_> = free_places(spec, tally, places)
+        .into_iter()
+        .take(missing)
+        .collect();
+    if tally.index_failures.is_none() {
+        return wait(tally, missing, now).unwrap_or_else(|| fill(job, spec, tally, &free));
+    }
+    try_again(job, spec, tally, &free, now)
+}
+
+/// The wait after failures, if it is not over.
+fn wait(tally: &Tally, missing: usize, now: Timestamp) -> Option<Moves> {
+    let (failures, last) = tally.failures_in_a_row;
+    let ready_at = after(last?, back_off(failures));
+    (missing > 0 && ready_at > now).then_some(Moves {
+        changes: Vec::new(),
+        wake_at: Some(ready_at),
+    })
+}
+
+/// Fills places that each have their own wait after failures.
+fn try_again(job: &Job, spec: &JobSpec, tally: &Tally, free: &[i32], now: Timestamp) -> Moves {
+    let ready_at = |place: i32| {
+        let failures = tally.index_failures.as_ref();
+        failures.and_then(|failures| failures.ready_at(place))
+    };
+    let (waiting, ready): (Vec<i32>, Vec<i32>) = free
+        .iter()
+        .partition(|place| ready_at(**place).is_some_and(|at| at > now));
+    Moves {
+        wake_at: waiting.into_iter().filter_map(ready_at).min(),
+        ..fill(job, spec, tally, &ready)
+    }
+}
+
+fn fill(job: &Job, spec: &JobSpec, tally: &Tally, places: &[i32]) -> Moves {
+    let pod = |place: i32| {
+        let mut pod = made::pod(job, spec, Some(place));
+        if let Some(failures) = &tally.index_failures {
+            failures.note(spec, place, &mut pod);
+        }
+        Change::create(&pod)
+    };
+    Moves::now(places.iter().copied().map(pod).collect())
 }
 
 fn wanted(spec: &JobSpec, tally: &Tally) -> usize {
@@ -114,9 +149,11 @@ fn surplus<'a>(spec: &JobSpec, tally: &Tally<'a>, at_least: usize, now: Timestam
     surplus
 }
 
-/// The places that are neither done nor taken, lowest first.
+/// The places that are neither done nor given up nor taken, lowest first.
 fn free_places(spec: &JobSpec, tally: &Tally, places: i32) -> Vec<i32> {
     let mut taken: BTreeSet<i32> = tally.completed.clone().unwrap_or_default();
+    let failed = tally.index_failures.iter();
+    taken.extend(failed.flat_map(|failures| &failures.failed));
     let running = tally.active.iter().copied();
     taken.extend(running.filter_map(|pod| indexes::index(pod, places)));
     if replaces_only_stopped(spec) {
@@ -126,7 +163,8 @@ fn free_places(spec: &JobSpec, tally: &Tally, places: i32) -> Vec<i32> {
     (0..places).filter(|place| !taken.contains(place)).collect()
 }
 
-fn back_off(failures: u32) -> i64 {
+/// The wait after so many failures, in seconds.
+pub(super) fn back_off(failures: u32) -> i64 {
     let doublings = failures.saturating_sub(1);
     let wait = FIRST_BACK_OFF_SECONDS.saturating_mul(2_i64.saturating_pow(doublings));
     wait.min(LAST_BACK_OFF_SECONDS)

@@ -8,9 +8,11 @@
 
 mod ending;
 mod failure_policy;
+mod index_failures;
 mod indexes;
 mod made;
 mod manage;
+mod success_policy;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -82,12 +84,17 @@ fn advance(
     match ending::of(spec, &new, tally, now) {
         Ending::There(end) => {
             finish(&mut new, &end, tally, now);
-            (new, manage::stop(tally))
+            let moves = if end.is_well() {
+                manage::let_go(tally)
+            } else {
+                manage::stop(tally)
+            };
+            (new, moves)
         }
         Ending::Due(deadline) => {
             if is_suspended {
                 ending::suspend(&mut new, now);
-                return (new, manage::suspend(tally));
+                return (new, manage::let_go(tally));
             }
             ending::resume(&mut new, now);
             let mut moves = manage::manage(job, spec, tally, now);

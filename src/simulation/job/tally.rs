@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 
 use super::super::pods::{self, count, some};
 use super::failure_policy::{Meaning, meaning};
+use super::index_failures::IndexFailures;
 use super::indexes;
 use super::made::is_tracked;
 
@@ -24,6 +25,8 @@ pub(super) struct Tally<'a> {
     uncounted: [Vec<String>; 2],
     /// Which of the places of an indexed Job are done.
     pub(super) completed: Option<BTreeSet<i32>>,
+    /// What has failed, if the places of the Job fail each by itself.
+    pub(super) index_failures: Option<IndexFailures<'a>>,
     pub(super) succeeded: i32,
     pub(super) failed: i32,
     /// Restarts in pods that have not ended.
@@ -58,34 +61,26 @@ impl<'a> Tally<'a> {
                 || (has_failed && pods::is_deleting(pod) && pods::phase(pod) != "Succeeded")
         };
         let places = indexes::places(spec);
-        let mut counted = [status.succeeded, status.failed].map(Option::unwrap_or_default);
-        let known = status.uncounted_terminated_pods.clone().unwrap_or_default();
-        let known = [known.succeeded, known.failed].map(Option::unwrap_or_default);
         let tracked: Vec<_> = pods.iter().copied().filter(|pod| is_tracked(pod)).collect();
-        let waits = |uid: &String| {
-            let mut tracked = tracked.iter();
-            tracked.any(|pod| pod.metadata.uid.as_ref() == Some(uid))
-        };
-        // Those that have let go of their finalizer or are gone count for good.
-        let mut uncounted = known.map(|uids| uids.into_iter().partition::<Vec<_>, _>(waits));
-        for (number, (_, gone)) in counted.iter_mut().zip(&uncounted) {
-            *number += count(gone.len());
-        }
+        let completed = places.map(|places| completed(status, &tracked, places));
+        let index_failures = completed
+            .as_ref()
+            .and_then(|completed| IndexFailures::of(spec, status, &tracked, completed, &fails));
+        let stays = |pod: &Pod| index_failures.as_ref().is_some_and(|kept| kept.needs(pod));
+        let (counted, mut uncounted) = told(status, &tracked);
         let is_in_place =
             |pod: &Pod| places.is_none_or(|places| indexes::index(pod, places).is_some());
         let policy = spec.pod_failure_policy.as_ref();
-        for pod in tracked.iter().filter(|pod| is_in_place(pod)) {
+        for pod in tracked.iter().filter(|pod| is_in_place(pod) && !stays(pod)) {
             let uid = pod.uid().unwrap_or_default();
             let succeeded = pods::phase(pod) == "Succeeded";
-            let is_new = !uncounted.iter().any(|(uids, _)| uids.contains(&uid));
+            let is_new = !uncounted.iter().any(|uids| uids.contains(&uid));
             if is_new && succeeded && places.is_none() {
-                uncounted[0].0.push(uid);
+                uncounted[0].push(uid);
             } else if is_new && fails(pod) && meaning(policy, pod) != Meaning::Ignored {
-                uncounted[1].0.push(uid);
+                uncounted[1].push(uid);
             }
         }
-        let uncounted = uncounted.map(|(uids, _)| uids);
-        let completed = places.map(|places| completed(status, &tracked, places));
         let [succeeded, failed] =
             [0, 1].map(|which| counted[which] + count(uncounted[which].len()));
         let active: Vec<_> = pods
@@ -103,7 +98,11 @@ impl<'a> Tally<'a> {
                 .as_ref()
                 .map_or(succeeded, |places| count(places.len())),
             completed,
-            failed,
+            failed: failed
+                + index_failures
+                    .as_ref()
+                    .map_or(0, |kept| count(kept.uncounted(spec))),
+            index_failures,
             failures_in_a_row: failures_in_a_row(pods, &fails),
             verdict: verdict(spec, pods, &fails),
             has_failed,
@@ -135,6 +134,11 @@ impl<'a> Tally<'a> {
                 .as_ref()
                 .map(indexes::write)
                 .filter(|text| !text.is_empty()),
+            failed_indexes: self
+                .index_failures
+                .as_ref()
+                .map(|failures| indexes::write(&failures.failed))
+                .filter(|text| !text.is_empty()),
             uncounted_terminated_pods: Some(UncountedTerminatedPods {
                 succeeded: listed(succeeded),
                 failed: listed(failed),
@@ -152,8 +156,12 @@ impl<'a> Tally<'a> {
                 || self.uncounted.iter().any(|uids| uids.contains(&uid))
                 || (self.has_failed && pods::is_deleting(pod))
         };
+        let stays = |pod: &Pod| {
+            let kept = self.index_failures.as_ref();
+            !is_going && kept.is_some_and(|kept| kept.needs(pod))
+        };
         let tracked = self.pods.iter().copied().filter(|pod| is_tracked(pod));
-        tracked.filter(ended).collect()
+        tracked.filter(|pod| ended(pod) && !stays(pod)).collect()
     }
 
     /// Pods that are deleted but still run.
@@ -169,6 +177,23 @@ impl<'a> Tally<'a> {
             && self.uncounted.iter().all(Vec::is_empty)
             && !self.pods.iter().any(|pod| is_tracked(pod))
     }
+}
+
+/// What a status tells: how many pods count for good, and which do not yet; good ones and failed
+/// ones. Those that have let go of their finalizer or are gone count for good.
+fn told(status: &JobStatus, tracked: &[&Pod]) -> ([i32; 2], [Vec<String>; 2]) {
+    let mut counted = [status.succeeded, status.failed].map(Option::unwrap_or_default);
+    let known = status.uncounted_terminated_pods.clone().unwrap_or_default();
+    let known = [known.succeeded, known.failed].map(Option::unwrap_or_default);
+    let waits = |uid: &String| {
+        let mut tracked = tracked.iter();
+        tracked.any(|pod| pod.metadata.uid.as_ref() == Some(uid))
+    };
+    let split = known.map(|uids| uids.into_iter().partition::<Vec<_>, _>(waits));
+    for (number, (_, gone)) in counted.iter_mut().zip(&split) {
+        *number += count(gone.len());
+    }
+    (counted, split.map(|(waiting, _)| waiting))
 }
 
 fn is_stopping(pod: &Pod) -> bool {
@@ -192,7 +217,7 @@ fn verdict(spec: &JobSpec, pods: &[&Pod], fails: &impl Fn(&Pod) -> bool) -> Opti
     let mut failed = pods.iter().filter(|pod| fails(pod));
     failed.find_map(|pod| match meaning(policy, pod) {
         Meaning::FailsJob(why) => Some(why),
-        Meaning::Counts | Meaning::Ignored => None,
+        Meaning::Counts | Meaning::FailsIndex | Meaning::Ignored => None,
     })
 }
 

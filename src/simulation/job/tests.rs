@@ -332,6 +332,112 @@ fn a_policy_may_ignore_failures_or_end_the_job() {
     assert_eq!(play.told(), failed);
 }
 
+const INDEXED: &str = "Indexed";
+
+impl Play {
+    /// As [`Play::told`], with the places that are done and given up.
+    fn told_places(&self) -> String {
+        let status = self.job.status.clone().unwrap_or_default();
+        let places = [status.completed_indexes, status.failed_indexes];
+        let [done, failed] = places.map(Option::unwrap_or_default);
+        format!("[{done}] [{failed}] {}", self.told())
+    }
+
+    fn failures(&self, name: &str) -> [Option<String>; 2] {
+        let pod = self.pods.iter().find(|pod| pod.name_any() == name).unwrap();
+        let annotation = |name: &str| pod.annotations().get(name).cloned();
+        [index_failures::FAILURES, index_failures::IGNORED_FAILURES].map(annotation)
+    }
+}
+
+#[test]
+fn each_place_of_an_indexed_job_may_fail_by_itself() {
+    let mut play = Play::of(&json!({"completions": 3, "parallelism": 3,
+        "completionMode": INDEXED, "backoffLimit": i32::MAX, "backoffLimitPerIndex": 1}));
+    play.settle();
+    assert_eq!(play.failures("j-0-0"), [Some("0".to_owned()), None]);
+    play.end(1);
+    // The failure stands on the pod until another one there tells of it.
+    assert_eq!(play.settle(), Some(10));
+    assert_eq!(play.told_places(), "[] [] 2 0 0");
+    assert_eq!(play.settle_at(10), None);
+    assert_eq!(play.told_places(), "[] [] 3 0 1");
+    assert_eq!(play.running(), ["j-1-1", "j-2-2", "j-0-3"]);
+    assert_eq!(play.failures("j-0-3"), [Some("1".to_owned()), None]);
+    play.end(0);
+    play.end(0);
+    play.settle();
+    assert_eq!(play.told_places(), "[1,2] [] 1 2 1");
+    play.end(1);
+    play.settle();
+    let failed = "[1,2] [0] 0 2 2 FailureTarget FailedIndexes Failed FailedIndexes";
+    assert_eq!(play.told_places(), failed);
+    assert!(play.pods.iter().all(|pod| pod.finalizers().is_empty()));
+}
+
+#[test]
+fn a_job_ends_when_more_of_its_places_have_failed_than_may() {
+    let mut play = Play::of(&json!({"completions": 4, "parallelism": 3,
+        "completionMode": INDEXED, "backoffLimit": i32::MAX, "backoffLimitPerIndex": 0,
+        "maxFailedIndexes": 1}));
+    play.settle();
+    play.end(1);
+    play.settle();
+    assert_eq!(play.told_places(), "[] [0] 3 0 1");
+    play.end(1);
+    play.settle();
+    for _ in 0..2 {
+        play.end(137);
+    }
+    play.settle();
+    let reason = "MaxFailedIndexesExceeded";
+    let failed = format!("[] [0,1] 0 0 4 FailureTarget {reason} Failed {reason}");
+    assert_eq!(play.told_places(), failed);
+}
+
+#[test]
+fn a_policy_may_give_a_place_up_at_once_or_not_count_its_failure() {
+    let rule = |action: &str, code: i32| json!({"action": action, "onExitCodes": {"operator": "In", "values": [code]}});
+    let rules = json!({"rules": [rule("Ignore", 7), rule("FailIndex", 42)]});
+    let mut play = Play::of(&json!({"completions": 2, "parallelism": 2,
+        "completionMode": INDEXED, "backoffLimit": i32::MAX, "backoffLimitPerIndex": 5,
+        "podFailurePolicy": rules}));
+    play.settle();
+    play.end(42);
+    assert_eq!(play.settle(), None);
+    assert_eq!(play.told_places(), "[] [0] 1 0 1");
+    play.end(7);
+    assert_eq!(play.settle(), Some(10));
+    play.settle_at(10);
+    let failures = [Some("0".to_owned()), Some("1".to_owned())];
+    assert_eq!(play.failures("j-1-2"), failures);
+    play.end(0);
+    play.settle();
+    let failed = "[1] [0] 0 1 1 FailureTarget FailedIndexes Failed FailedIndexes";
+    assert_eq!(play.told_places(), failed);
+}
+
+#[test]
+fn a_job_is_done_when_the_places_that_matter_are() {
+    let mut play = Play::of(&json!({"completions": 3, "parallelism": 3,
+        "completionMode": INDEXED,
+        "successPolicy": {"rules": [{"succeededIndexes": "0"}]}}));
+    play.settle();
+    play.end(0);
+    play.settle();
+    assert_eq!(
+        play.told_places(),
+        "[0] [] 0 1 0 SuccessCriteriaMet SuccessPolicy"
+    );
+    // The others stop, and count for nothing.
+    for _ in 0..2 {
+        play.end(137);
+    }
+    play.settle();
+    let done = "[0] [] 0 1 0 SuccessCriteriaMet SuccessPolicy Complete SuccessPolicy";
+    assert_eq!(play.told_places(), done);
+}
+
 #[test]
 fn a_pod_that_stops_may_have_to_be_waited_for() {
     for (policy, running) in [("Failed", 0), ("TerminatingOrFailed", 1)] {

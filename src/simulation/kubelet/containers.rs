@@ -210,7 +210,7 @@ fn after_end(
     Stage::waiting("CrashLoopBackOff", Some(message), Some(due))
 }
 
-pub(super) fn is_running(status: &ContainerStatus) -> bool {
+pub(in crate::simulation) fn is_running(status: &ContainerStatus) -> bool {
     let state = status.state.as_ref();
     state.is_some_and(|state| state.running.is_some())
 }

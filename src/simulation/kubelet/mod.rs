@@ -18,6 +18,7 @@ use super::pods::{self, time};
 use super::script::Script;
 pub(super) use conditions::set_condition;
 use conditions::{phase_of, remove_condition, set_conditions};
+pub(super) use containers::is_running;
 use containers::{Surroundings, initialized, killed, next};
 
 /// The condition that a pod has as long as its annotations make no sense.
