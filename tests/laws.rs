@@ -9,7 +9,6 @@ use kube::ResourceExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Phase, Rollout, RolloutPhase, RolloutStatus};
 use verdict::apiserver::{Chaos, Fault, Rates};
@@ -397,17 +396,15 @@ fn on_stage<F: Future<Output = Result<(), TestCaseError>>>(play: F) -> Result<()
     stage.unwrap().block_on(play)
 }
 
-/// A few cases, the same ones each time; other and more ones with `PROPTEST_CASES`.
+/// A few cases; more with `PROPTEST_CASES`.
 pub(crate) fn cases(few: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
-    if config.cases == ProptestConfig::with_cases(256).cases {
-        return ProptestConfig {
-            cases: few,
-            rng_seed: RngSeed::Fixed(1),
-            ..config
-        };
-    }
-    config
+    let cases = if config.cases == 256 {
+        few
+    } else {
+        config.cases
+    };
+    ProptestConfig { cases, ..config }
 }
 
 proptest! {

@@ -257,9 +257,21 @@ impl Pass<'_> {
         });
         self.next.blue_green.preview_selector = preview.unwrap_or_default();
         let active = self.next.blue_green.active_selector.clone();
-        if !active.is_empty() {
+        if !active.is_empty() && !self.loses_pods(plan, &active) {
             self.switch(plan.active, &active);
         }
+    }
+
+    /// Whether users would reach fewer pods than now if the active Service selected this version,
+    /// and fewer than they are to reach. It selects another one than was decided when somebody, or
+    /// a controller that ended before it could write the status, has switched it.
+    fn loses_pods(&self, plan: &BlueGreen<'_>, hash: &str) -> bool {
+        let version = |hash: &str| self.revisions.all().find(|version| version.hash == hash);
+        let selected = self.selected_by(plan.active).and_then(version);
+        let loses = |(to, from): (&Member, &Member)| {
+            !self.is_saturated(to) && to.pods.available < from.pods.available
+        };
+        version(hash).zip(selected).is_some_and(loses)
     }
 
     fn promote_blue_green(&mut self, plan: &BlueGreen<'_>, sides: &Sides) {

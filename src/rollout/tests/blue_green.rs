@@ -871,3 +871,31 @@ fn everything_that_is_wrong_is_reported_at_once() {
     }
     assert!(world.replica_sets.is_empty());
 }
+
+#[test]
+fn a_switch_that_no_status_tells_of_is_taken_back_only_when_users_lose_nothing() {
+    let mut world = World::with_strategy(json!({ "blueGreen": { "activeService": "active" } }))
+        .with_services(&["active"])
+        .started();
+    world.release("web:2");
+    let switched = (0..20).find(|_| {
+        // The status from before the switch stays.
+        let before = world.rollout.status.clone();
+        world.pass();
+        world.kubelet(i32::MAX / 2);
+        let is_switched = world.behind("active") == "web:2";
+        if is_switched {
+            world.rollout.status = before;
+        }
+        is_switched
+    });
+    assert!(switched.is_some());
+    world.broken.insert("web:1".into());
+    world.kubelet(0);
+    world.change_status(|status| status.abort = true);
+    world.settle();
+    assert_eq!(world.behind("active"), "web:2", "web:1 has no pods");
+    world.broken.clear();
+    world.settle();
+    assert_eq!(world.behind("active"), "web:1");
+}
