@@ -344,6 +344,14 @@ impl Play {
         self.seen.lock().unwrap().wrong.push(problem);
     }
 
+    /// The law that all scenes have in common.
+    async fn has_no_problems(&mut self, scene: &Scene) -> Result<(), TestCaseError> {
+        self.play(&scene.happenings).await;
+        self.settle().await;
+        prop_assert_eq!(self.problems(), Vec::<String>::new());
+        Ok(())
+    }
+
     fn problems(&self) -> Vec<String> {
         self.seen.lock().unwrap().wrong.clone()
     }
@@ -420,10 +428,7 @@ proptest! {
             let limits = Limits::resolve(scene.replicas, surge.as_ref(), missing.as_ref()).unwrap();
             let least = usize::try_from(scene.replicas - limits.unavailable).unwrap();
             *play.least.lock().unwrap() = least;
-            play.play(&scene.happenings).await;
-            play.settle().await;
-            prop_assert_eq!(play.problems(), Vec::<String>::new());
-            Ok(())
+            play.has_no_problems(&scene).await
         })?;
     }
 
@@ -434,10 +439,7 @@ proptest! {
         on_stage(async {
             let mut play = Play::begin(&scene).await;
             *play.least.lock().unwrap() = usize::try_from(scene.replicas).unwrap();
-            play.play(&scene.happenings).await;
-            play.settle().await;
-            prop_assert_eq!(play.problems(), Vec::<String>::new());
-            Ok(())
+            play.has_no_problems(&scene).await
         })?;
     }
 
@@ -445,10 +447,7 @@ proptest! {
     fn whatever_happens_it_settles_step_by_step(scene in scene(any_strategy(), anything())) {
         on_stage(async {
             let mut play = Play::begin(&scene).await;
-            play.play(&scene.happenings).await;
-            play.settle().await;
-            prop_assert_eq!(play.problems(), Vec::<String>::new());
-            Ok(())
+            play.has_no_problems(&scene).await
         })?;
     }
 

@@ -14,8 +14,8 @@ use kube::ResourceExt as _;
 
 use super::change::{Change, Target, Want};
 use super::decide::{Pass, Turn, whole_seconds};
+use super::replicas::Limits;
 use super::revisions::Member;
-use crate::api::{IntOrPercent, Rounding};
 
 /// When pods that were not evicted are tried again, if nothing changes before.
 ///
@@ -201,11 +201,8 @@ impl Pass<'_> {
             (Some(canary), _) => canary.max_unavailable.as_ref(),
             (None, both) => both.as_ref().and_then(|both| both.max_unavailable.as_ref()),
         };
-        let quarter = IntOrPercent("25%".into());
-        let missing = written
-            .unwrap_or(&quarter)
-            .of(self.plan.replicas, Rounding::Down);
-        missing.unwrap_or(0).clamp(0, self.plan.replicas)
+        let limits = Limits::resolve(self.plan.replicas, None, written);
+        limits.map_or(0, |limits| limits.unavailable)
     }
 }
 

@@ -211,7 +211,7 @@ fn a_failed_analysis_sends_all_pods_to_stable() {
     assert_eq!(world.told("RolloutAborted").len(), 1);
 
     // Retried: a fresh analysis of the same version.
-    world.change_status(|status| status.abort = false);
+    world.retry();
     world.pass();
     assert!(
         world
@@ -247,7 +247,7 @@ fn a_verdict_counts_however_early_it_comes() {
     assert_eq!(world.runs.len(), 1, "it is not asked again");
     assert_eq!(world.pods(), pods(&[("web:1", 10)]));
     // A retry asks again, and so often as it takes.
-    world.change_status(|status| status.abort = false);
+    world.retry();
     world.settle();
     let again = format!("{name}.1");
     world.end_run(&again, Phase::Successful, "");
@@ -373,7 +373,7 @@ fn a_person_aborts_and_the_old_template_comes_back() {
     let mut world = World::running(steps(json!([{"setWeight": 50}, {"pause": {}}])));
     world.release("web:2");
     world.settle();
-    world.change_status(|status| status.abort = true);
+    world.abort();
     world.settle();
     assert_eq!(world.pods(), pods(&[("web:1", 10)]));
     assert_eq!(

@@ -77,12 +77,12 @@ fn steps_that_a_person_skips_are_told() {
 fn an_abort_ends_it_and_a_retry_begins_anew() {
     let mut world = paused();
     world.wait(50);
-    world.change_status(|status| status.abort = true);
+    world.abort();
     world.settle();
     assert_eq!(ended(&world), [("Aborted", 50, 50)]);
     world.wait(1000);
     assert_eq!(ended(&world).len(), 1);
-    world.change_status(|status| status.abort = false);
+    world.retry();
     let began = world.now;
     world.settle();
     assert_eq!(clock(&world).rollout_started_at, Some(Time(began)));

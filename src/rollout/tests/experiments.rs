@@ -141,7 +141,7 @@ fn a_failed_experiment_aborts_and_a_retry_makes_another() {
          is error/failed: Template 'trial' exceeded its deadline"
     );
     assert_eq!(world.status().canary.current_experiment, "");
-    world.change_status(|status| status.abort = false);
+    world.retry();
     world.settle();
     let again = format!("{name}-1");
     assert_eq!(world.status().canary.current_experiment, again);
@@ -178,7 +178,7 @@ fn an_inconclusive_experiment_holds_everything_until_a_person_decides() {
 #[test]
 fn an_experiment_that_nobody_asks_for_any_more_is_stopped() {
     let aborts: [fn(&mut World); 4] = [
-        |world| world.change_status(|status| status.abort = true),
+        World::abort,
         |world| world.change_status(|status| status.promote_full = true),
         |world| world.change_status(|status| status.current_step_index = Some(1)),
         |world| world.release("web:3"),

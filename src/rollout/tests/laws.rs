@@ -1,20 +1,7 @@
 //! What holds whatever happens.
 
 use super::*;
-use crate::api::{Experiment, RolloutPhase};
-
-#[derive(Debug, Clone)]
-enum Happening {
-    Release(u8),
-    Pods(i32),
-    Wait(i64),
-    Abort,
-    Retry,
-    Promote,
-    PromoteFull,
-    Verdict(Phase),
-    Size(i32),
-}
+use crate::api::RolloutPhase;
 
 fn happening(others: bool) -> BoxedStrategy<Happening> {
     let calm = prop_oneof![
@@ -80,32 +67,6 @@ fn any_canary() -> impl Strategy<Value = Value> {
         })
 }
 
-impl World {
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Release(version) => self.release(&format!("web:{version}")),
-            Happening::Pods(at_once) => self.kubelet(at_once),
-            Happening::Wait(seconds) => self.now += SignedDuration::from_secs(seconds),
-            Happening::Abort => self.change_status(|status| status.abort = true),
-            Happening::Retry => self.change_status(|status| status.abort = false),
-            Happening::Promote => self.promote(),
-            Happening::PromoteFull => self.change_status(|status| status.promote_full = true),
-            Happening::Verdict(phase) => {
-                let run = self.runs.iter().find(|run| run.status.is_none());
-                let trial = self.experiments.iter().find(|it| it.status.is_none());
-                if let Some(name) = run.map(AnalysisRun::name_any) {
-                    self.end_run(&name, phase, "");
-                } else if let Some(name) = trial.map(Experiment::name_any) {
-                    self.end_experiment(&name, phase, "");
-                }
-            }
-            Happening::Size(replicas) => {
-                self.change_spec(|spec| spec.replicas = Some(replicas));
-            }
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -122,7 +83,7 @@ proptest! {
         let limits = Limits::resolve(
             replicas, canary.max_surge.as_ref(), canary.max_unavailable.as_ref()).unwrap();
         for happening in happenings {
-            world.happen(happening);
+            world.happen(&happening);
             world.pass();
             world.kubelet(0);
             prop_assert!(world.available() >= replicas - limits.unavailable, "{:?}", world.pods());
@@ -137,7 +98,7 @@ proptest! {
         let mut world = World::new(canary).with_template("up");
         world.settle();
         for happening in happenings {
-            world.happen(happening);
+            world.happen(&happening);
             world.pass();
         }
         world.settle();

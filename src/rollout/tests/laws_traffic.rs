@@ -3,18 +3,6 @@
 use super::*;
 use crate::api::WeightDestination;
 
-#[derive(Debug, Clone)]
-enum Happening {
-    Release(u8),
-    Pods(i32),
-    Wait(i64),
-    Abort,
-    Retry,
-    Promote,
-    PromoteFull,
-    Hold(bool),
-}
-
 /// What takes no pods away.
 fn any_happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
@@ -52,21 +40,6 @@ fn any_routed_canary() -> impl Strategy<Value = Value> {
 }
 
 impl World {
-    fn goes_on(&mut self, happening: &Happening) {
-        match happening {
-            Happening::Release(version) => self.release(&format!("web:{version}")),
-            Happening::Pods(at_once) => self.kubelet(*at_once),
-            Happening::Wait(seconds) => self.now += SignedDuration::from_secs(*seconds),
-            Happening::Abort => self.change_status(|status| status.abort = true),
-            Happening::Retry => self.change_status(|status| status.abort = false),
-            Happening::Promote => self.promote(),
-            Happening::PromoteFull => self.change_status(|status| status.promote_full = true),
-            Happening::Hold(held) => self.change_spec(|spec| spec.paused = *held),
-        }
-        self.pass();
-        self.kubelet(0);
-    }
-
     /// Whether the pods behind a Service can take its part of the traffic.
     fn can_take(&self, part: &WeightDestination) -> bool {
         let behind = self.behind(&part.service_name);
@@ -86,7 +59,9 @@ proptest! {
     ) {
         let mut world = World::routed(canary).started();
         for happening in happenings {
-            world.goes_on(&happening);
+            world.happen(&happening);
+            world.pass();
+            world.kubelet(0);
             let Some(weights) = world.status().canary.weights else { continue };
             for part in [&weights.canary, &weights.stable] {
                 prop_assert!(

@@ -7,9 +7,11 @@
 )]
 
 mod blue_green;
+mod blue_green_back;
 mod canary;
 mod durations;
 mod experiments;
+mod happenings;
 mod laws;
 mod laws_blue_green;
 mod laws_traffic;
@@ -29,4 +31,5 @@ use serde_json::{Value, json};
 use super::{Limits, labels};
 use crate::api::{AnalysisRun, ConditionType, PauseReason, Phase};
 
+use happenings::Happening;
 use world::{World, analysed, image, pods, steps};

@@ -144,7 +144,7 @@ fn a_plugin_that_fails_aborts_and_a_retry_asks_it_afresh() {
     world
         .plugins
         .insert(PLUGIN, says(PluginPhase::Successful, ""));
-    world.change_status(|status| status.abort = false);
+    world.retry();
     world.settle();
     assert_eq!(world.status().current_step_index, Some(2));
 }
@@ -163,7 +163,7 @@ fn an_abort_undoes_plugins_in_reverse_order() {
     world.release("web:2");
     world.settle();
     world.asked.clear();
-    world.change_status(|status| status.abort = true);
+    world.abort();
     world.settle();
     let asked: Vec<(&str, &PluginOperation)> = world
         .asked

@@ -69,7 +69,7 @@ fn after_an_abort_both_services_select_the_stable_version() {
     let mut world = running(json!([{"setWeight": 50}, {"pause": {}}]));
     world.release("web:2");
     world.settle();
-    world.change_status(|status| status.abort = true);
+    world.abort();
     world.pass();
     assert_eq!(
         (world.behind("canary"), world.behind("stable")),

@@ -136,7 +136,7 @@ fn a_dynamic_stable_version_gives_pods_away_after_its_traffic() {
 fn an_abort_takes_the_traffic_back_and_the_pods_half_a_minute_later() {
     let mut world = routed(json!({}));
     world.way_of_release();
-    world.change_status(|status| status.abort = true);
+    world.abort();
     assert_eq!(world.way("web:1", "web:2"), ["2/10 20", "2/10 0"]);
     assert_eq!(world.behind("canary"), "web:1");
     world.wait(29);
@@ -150,7 +150,7 @@ fn after_an_abort_the_canary_stays_as_long_as_asked() {
     for (delay, left) in [(0, None), (5, Some(5)), (86_400, Some(86_400))] {
         let mut world = routed(json!({"abortScaleDownDelaySeconds": delay}));
         world.way_of_release();
-        world.change_status(|status| status.abort = true);
+        world.abort();
         world.settle();
         let wake = world
             .wake_at
@@ -160,7 +160,7 @@ fn after_an_abort_the_canary_stays_as_long_as_asked() {
         let gone = delay == 5;
         assert_eq!(world.wanted("web:2") == 0, gone, "{delay}");
         // A retry takes it up again.
-        world.change_status(|status| status.abort = false);
+        world.retry();
         world.settle();
         assert_eq!(world.stand("web:1", "web:2"), "2/10 20");
         let set = world
@@ -176,7 +176,7 @@ fn after_an_abort_the_canary_stays_as_long_as_asked() {
 fn an_aborted_canary_waits_for_the_router_to_confirm_that_nobody_is_led_there() {
     let mut world = routed(json!({}));
     world.way_of_release();
-    world.change_status(|status| status.abort = true);
+    world.abort();
     world.pass();
     world.change_status(|status| {
         status.canary.weights.as_mut().unwrap().verified = Some(false);
@@ -203,7 +203,7 @@ fn a_dynamic_abort_unwinds_as_the_stable_version_grows() {
         world.release("web:2");
         world.settle();
         assert_eq!(world.stand("web:1", "web:2"), "3/1 75");
-        world.change_status(|status| status.abort = true);
+        world.abort();
         world
     };
     let mut world = canary(json!({}));
@@ -267,7 +267,7 @@ fn what_goes_back_goes_as_far_as_pods_can_take_it() {
         .find(|set| image(set) == "web:2")
         .unwrap();
     stable.status.as_mut().unwrap().available_replicas = Some(7);
-    world.change_status(|status| status.abort = true);
+    world.abort();
     world.pass();
     assert_eq!(
         weights(&world.status()),
@@ -557,7 +557,7 @@ fn routes_are_set_at_their_step_and_removed_at_the_end() {
         panic!("{:?}", routes(&world));
     };
     assert_eq!((header.unwrap().name.as_str(), mirror), ("h", None));
-    world.change_status(|status| status.abort = true);
+    world.abort();
     assert_eq!(routes(&world), Routes::Remove);
 }
 

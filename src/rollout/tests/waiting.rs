@@ -198,7 +198,7 @@ fn an_abort_says_why_and_who_serves() {
     world.release("web:2");
     world.settle();
     world.wait(10);
-    world.change_status(|status| status.abort = true);
+    world.abort();
     world.settle();
     assert_eq!(
         world.waiting(),
@@ -208,7 +208,7 @@ fn an_abort_says_why_and_who_serves() {
              2026-01-01T00:00:10Z"
         )
     );
-    world.change_status(|status| status.abort = false);
+    world.retry();
     world.settle();
     assert!(world.waiting().starts_with("Pause"), "{}", world.waiting());
 }

@@ -177,6 +177,14 @@ impl World {
         }
     }
 
+    pub(super) fn abort(&mut self) {
+        self.change_status(|status| status.abort = true);
+    }
+
+    pub(super) fn retry(&mut self) {
+        self.change_status(|status| status.abort = false);
+    }
+
     pub(super) fn decide(&self) -> Decision {
         self.decide_and_ask().0
     }
