@@ -1,6 +1,5 @@
 //! `verdict cluster` as a process: chaos, limits, its end, and what it keeps.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -230,11 +229,6 @@ async fn a_kept_cluster_goes_on_where_it_ended() {
     assert_eq!(failure_of_watch(&cluster, version(&first)).await, 410);
 }
 
-/// Which file stands at a path: each save puts a new one there.
-fn inode(path: &Path) -> u64 {
-    std::fs::metadata(path).unwrap().ino()
-}
-
 #[tokio::test]
 async fn a_cluster_that_is_killed_while_it_saves_keeps_what_was_saved() {
     let folder = Folder::new("killed");
@@ -252,18 +246,20 @@ async fn a_cluster_that_is_killed_while_it_saves_keeps_what_was_saved() {
         let is_saved = || std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&name));
         until(|| is_saved().then_some(())).await;
         // Something more to save, which may be lost; again where it was saved between two looks.
-        let mut saved = None;
         for attempt in 0.. {
-            if saved != Some(inode(&file)) {
-                saved = Some(inode(&file));
-                let name = format!("lost-{round}-{attempt}");
-                let lost = create(&cluster, CONFIG_MAPS, &a_config_map(&name, 500_000)).await;
-                seen = version(&lost);
-            }
-            if new.exists() {
+            let lost = format!("lost-{round}-{attempt}");
+            let made = create(&cluster, CONFIG_MAPS, &a_config_map(&lost, 500_000)).await;
+            seen = version(&made);
+            let is_saved = || std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&lost));
+            if until(|| {
+                new.exists()
+                    .then_some(true)
+                    .or_else(|| is_saved().then_some(false))
+            })
+            .await
+            {
                 break;
             }
-            tokio::task::yield_now().await;
         }
         cluster.program.0.kill().unwrap();
         cluster.program.0.wait().unwrap();

@@ -208,7 +208,7 @@ impl Keeper {
 }
 
 /// `state.json` → `state.json.lock`.
-fn beside(path: &Path, extension: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(extension);

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::data_file::beside;
 use crate::apiserver::{self, Server};
 
 /// The first line of a kubeconfig that this program wrote, and may therefore replace.
@@ -228,14 +229,17 @@ impl Kubeconfig {
             path: path.to_owned(),
             source,
         };
-        // A new file, so that nobody who may read an old one reads the token.
-        let _ = fs::remove_file(path);
+        // A new file, so that nobody who may read an old one reads the token; it gets its name when
+        // it is whole, so that who waits for it never reads a part.
+        let new = beside(path, "new");
+        let _ = fs::remove_file(&new);
         OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(path)
+            .open(&new)
             .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(&new, path))
             .map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
