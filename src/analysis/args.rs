@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::field_ref::field;
-use super::problem::Problem;
 use super::secrets::SecretKey;
-use crate::api::{AnalysisRun, Argument};
+use crate::api::{AnalysisRun, Argument, Problem};
 
 /// What stands in the place of a Secret's value while a spec is checked. As Argo's.
 pub(crate) const SECRET_PLACEHOLDER: &str = "temp-for-secret";

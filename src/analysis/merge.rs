@@ -1,9 +1,8 @@
 //! Merging templates and the arguments of whoever uses them into the spec of a run.
 
-use super::problem::Problem;
 use super::templates::{Collected, Templates};
 use crate::api::{
-    AnalysisRunSpec, AnalysisTemplateRef, Argument, DryRun, MeasurementRetention, Metric,
+    AnalysisRunSpec, AnalysisTemplateRef, Argument, DryRun, MeasurementRetention, Metric, Problem,
 };
 
 /// What a Rollout or an Experiment asks for.

@@ -42,7 +42,7 @@ pub use measure::{Measured, Span};
 pub use merge::{Merged, Wanted, merge};
 pub use plan::{ErrorWait, Limits, MetricPlan};
 pub use prepare::{Prepared, Resolved};
-pub use problem::{Invalid, Problem};
+pub use problem::Invalid;
 pub use secrets::{Redacted, Redactor, SecretKey, Secrets};
 pub use templates::{TemplateKey, Templates};
 pub use validate::endless;

@@ -2,8 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::problem::Problem;
-use crate::api::{ErrorRetry, GoDuration, IntOrText, Metric};
+use crate::api::{ErrorRetry, GoDuration, IntOrText, Metric, Problem};
 
 /// Wait after an Error, and after any measurement of a metric without `interval`. As Argo's.
 pub(crate) const DEFAULT_WAIT: SignedDuration = SignedDuration::from_secs(10);

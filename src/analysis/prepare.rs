@@ -10,10 +10,10 @@ use super::args::{Arguments, SECRET_PLACEHOLDER, has_placeholder};
 use super::conditions::Conditions;
 use super::decide::Task;
 use super::plan::MetricPlan;
-use super::problem::{Invalid, Problem};
+use super::problem::Invalid;
 use super::secrets::{Redactor, SecretKey, Secrets};
 use super::validate::{Findings, plans};
-use crate::api::{AnalysisRun, Metric};
+use crate::api::{AnalysisRun, Metric, Problem};
 use crate::metric_providers::Action;
 
 /// A run's spec, understood. Depends on the spec and the metadata of the run only, so that it can

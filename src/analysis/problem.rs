@@ -1,55 +1,6 @@
-//! What is wrong with a spec, and where: all of it at once.
+//! Why an analysis cannot be carried out as it is written.
 
-use std::fmt;
-
-/// One thing that is wrong, as Kubernetes writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where: `metrics[0].interval`.
-    pub field: String,
-    /// What, and what was expected.
-    pub message: String,
-}
-
-impl Problem {
-    pub(crate) fn invalid(
-        field: impl Into<String>,
-        value: impl fmt::Display,
-        why: impl fmt::Display,
-    ) -> Self {
-        Self::new(field, format!("Invalid value: \"{value}\": {why}"))
-    }
-
-    pub(crate) fn required(field: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self::new(field, format!("Required value: {why}"))
-    }
-
-    pub(crate) fn duplicate(field: impl Into<String>, value: impl fmt::Display) -> Self {
-        Self::new(field, format!("Duplicate value: \"{value}\""))
-    }
-
-    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
-    }
-}
-
-/// All problems in one line.
-pub(crate) fn joined(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
-}
+use crate::api::{Problem, joined};
 
 /// Why a run cannot be carried out as it is written. Its text is the run's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::problem::Problem;
-use crate::api::{AnalysisTemplateRef, AnalysisTemplateSpec};
+use crate::api::{AnalysisTemplateRef, AnalysisTemplateSpec, Problem};
 
 /// Which template: the order puts the namespaced ones first, as they are merged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,8 +8,7 @@ use super::args::SECRET_PLACEHOLDER;
 use super::conditions::Conditions;
 use super::plan::{MetricPlan, plan};
 use super::prepare::Prepared;
-use super::problem::Problem;
-use crate::api::{AnalysisRun, AnalysisRunSpec, Metric, MetricProvider, Provider};
+use crate::api::{AnalysisRun, AnalysisRunSpec, Metric, MetricProvider, Problem, Provider};
 
 /// What was found wrong, and what is merely odd.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ mod experiment;
 mod gate;
 mod kind;
 mod measure;
+mod problem;
 mod reading;
 mod rollout;
 mod rollout_status;
@@ -42,6 +43,8 @@ pub use measure::{
     MetricProvider, NewRelicMetric, OAuth2, PrometheusMetric, PrometheusRangeQuery, Provider,
     SecretRef, SigV4, SkyWalkingMetric, WavefrontMetric, WebMetric,
 };
+pub use problem::Problem;
+pub(crate) use problem::joined;
 pub use reading::{Extra, Preserved, Unreadable};
 pub use rollout::{
     AnalysisRunLimits, AntiAffinity, BlueGreenStrategy, CanaryStrategy, PingPong, PodTemplate,

@@ -12,10 +12,10 @@ use super::decide::Pass;
 use super::history::{Fate, Past};
 use super::labels;
 use super::plan::{Canary, Step, Use};
-use crate::analysis::{Merged, Problem, Wanted, endless, merge};
+use crate::analysis::{Merged, Wanted, endless, merge};
 use crate::api::{
-    AnalysisRun, AnalysisRunSlot, Argument, PauseReason, Phase, PodTemplateHash, RolloutAnalysis,
-    RolloutArgument, RolloutStatus,
+    AnalysisRun, AnalysisRunSlot, Argument, PauseReason, Phase, PodTemplateHash, Problem,
+    RolloutAnalysis, RolloutArgument, RolloutStatus,
 };
 
 impl Use {

@@ -19,10 +19,10 @@ use super::revisions::{self, Member, Revisions};
 use super::waiting::{Reason, Waiting};
 use super::workload::{self, Workload};
 use super::{analyses, labels, status};
-use crate::analysis::{Problem, Templates};
+use crate::analysis::Templates;
 use crate::api::{
     AnalysisRun, AnalysisTemplateRef, BlueGreenStatus, CanaryStatus, ConditionType, Experiment,
-    PauseCondition, PauseReason, Rollout, RolloutStatus,
+    PauseCondition, PauseReason, Problem, Rollout, RolloutStatus,
 };
 
 /// All that a decision about one Rollout may depend on, the time included.

@@ -12,8 +12,7 @@ use super::decide::Pass;
 use super::labels::{MANAGED_BY, POD_TEMPLATE_HASH};
 use super::plan::Canary;
 use super::revisions::Member;
-use crate::analysis::Problem;
-use crate::api::{CanaryStatus, CanaryStrategy, PingPongSide, Rollout, RolloutSpec};
+use crate::api::{CanaryStatus, CanaryStrategy, PingPongSide, Problem, Rollout, RolloutSpec};
 
 /// The Services that a spec names, each once.
 pub fn named_services(spec: &RolloutSpec) -> impl Iterator<Item = &str> {

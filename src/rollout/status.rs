@@ -12,8 +12,7 @@ use super::labels::{POD_TEMPLATE_HASH, WORKLOAD_GENERATION};
 use super::phase::phase;
 use super::plan::{Step, Strategy};
 use super::waiting::{self, Reason, Waiting};
-use crate::analysis::Problem;
-use crate::api::{Condition, ConditionStatus, ConditionType, Rollout, RolloutStatus};
+use crate::api::{Condition, ConditionStatus, ConditionType, Problem, Rollout, RolloutStatus};
 
 pub(super) const ABORTED: &str = "RolloutAborted";
 const PAUSED: &str = "RolloutPaused";

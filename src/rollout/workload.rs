@@ -32,8 +32,7 @@ use super::canonical;
 use super::change::{Change, Target};
 use super::decide::{Observed, Pass};
 use super::labels;
-use crate::analysis::Problem;
-use crate::api::{Rollout, RolloutPhase, ScaleDown, WorkloadRef};
+use crate::api::{Problem, Rollout, RolloutPhase, ScaleDown, WorkloadRef};
 
 const FIELD: &str = "spec.workloadRef";
 

@@ -8,11 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Map, Value, json};
 
-use crate::analysis::Problem;
 use crate::api::{
     AnalysisTemplateRef, Experiment, ExperimentAnalysis, ExperimentSpec, ExperimentStep,
-    ExperimentStepTemplate, ExperimentTemplate, LabelsAndAnnotations, PauseReason, Phase, SpecRef,
-    TemplateService,
+    ExperimentStepTemplate, ExperimentTemplate, LabelsAndAnnotations, PauseReason, Phase, Problem,
+    SpecRef, TemplateService,
 };
 use crate::rollout::analyses::arguments;
 use crate::rollout::change::Change;

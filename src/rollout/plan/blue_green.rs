@@ -3,8 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{BLUE_GREEN, check_arguments};
-use crate::analysis::Problem;
-use crate::api::{BlueGreenStrategy, RolloutAnalysis, RolloutSpec, Rounding};
+use crate::api::{BlueGreenStrategy, Problem, RolloutAnalysis, RolloutSpec, Rounding};
 use crate::rollout::scale_down::{Delay, wait_after_abort};
 
 /// What a valid blue-green strategy asks for.

@@ -1,9 +1,8 @@
 //! A canary's spec as it is understood.
 
 use super::{CANARY, Step, WHOLE, check_arguments, steps};
-use crate::analysis::Problem;
 use crate::api::{
-    CanaryStep, CanaryStrategy, IntOrPercent, ProgressType, ReplicaProgressThreshold,
+    CanaryStep, CanaryStrategy, IntOrPercent, Problem, ProgressType, ReplicaProgressThreshold,
     RolloutAnalysis, Rounding, SetCanaryScale,
 };
 use crate::rollout::replicas::{Limits, Pods};

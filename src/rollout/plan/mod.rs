@@ -10,9 +10,8 @@ use jiff::SignedDuration;
 use kube::core::Selector;
 use serde_json::Value;
 
-use crate::analysis::Problem;
 use crate::api::{
-    ExperimentStep, PluginStep, Rollout, RolloutAnalysis, RolloutArgument, RolloutSpec,
+    ExperimentStep, PluginStep, Problem, Rollout, RolloutAnalysis, RolloutArgument, RolloutSpec,
 };
 
 pub(super) use blue_green::{BlueGreen, Consent};

@@ -4,8 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt as _};
 use serde_json::Value;
 
-use crate::analysis::Problem;
-use crate::api::RolloutSpec;
+use crate::api::{Problem, RolloutSpec};
 
 pub(super) fn check(spec: &RolloutSpec, problems: &mut Vec<Problem>) -> Option<Selector> {
     let selector = check_selector(spec.selector.as_ref(), problems);

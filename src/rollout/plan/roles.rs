@@ -4,8 +4,7 @@ use kube::core::{Selector, SelectorExt as _};
 
 use super::pods::string_map;
 use super::{BLUE_GREEN, CANARY};
-use crate::analysis::Problem;
-use crate::api::{AntiAffinity, LabelsAndAnnotations, RolloutSpec};
+use crate::api::{AntiAffinity, LabelsAndAnnotations, Problem, RolloutSpec};
 use crate::rollout::labels;
 
 pub(super) fn check(spec: &RolloutSpec, selector: Option<&Selector>, problems: &mut Vec<Problem>) {

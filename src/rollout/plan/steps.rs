@@ -2,10 +2,9 @@
 
 use super::canary::whole;
 use super::{CANARY, Step, check_arguments};
-use crate::analysis::Problem;
 use crate::api::{
-    CanaryStep, CanaryStrategy, ExperimentStep, RolloutPause, SetCanaryScale, SetHeaderRoute,
-    SetMirrorRoute, SpecRef, StringMatch, TrafficRouting,
+    CanaryStep, CanaryStrategy, ExperimentStep, Problem, RolloutPause, SetCanaryScale,
+    SetHeaderRoute, SetMirrorRoute, SpecRef, StringMatch, TrafficRouting,
 };
 
 /// Understands the steps, or adds all that is wrong with them to `problems`.
