@@ -17,6 +17,9 @@ pub mod expression;
 /// Metric sources: which request asks, and how the reply is read.
 pub mod metric_providers;
 
+/// Routers of traffic: an object and a division of the traffic in, the object as it should be out.
+pub mod traffic_routers;
+
 /// AnalysisRuns: arguments, schedule, assessment, verdict.
 pub mod analysis;
 

@@ -1,0 +1,82 @@
+//! Traffic routers: objects as they are and a division of the traffic in, objects as they should be
+//! out. One file each.
+//!
+//! ```text
+//! trafficRouting ──▶ Router ── queries ──▶ what has to be looked up
+//!                           ── problems ─▶ what is wrong with what was found
+//!                           ── route ────▶ Writes that bring the division about
+//! ```
+//!
+//! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
+//! only what is its own in an object, and writes nothing where nothing differs.
+
+mod object;
+mod split;
+mod traefik;
+
+use crate::api::{CanaryStrategy, Problem};
+
+pub use object::{Known, Notice, Place, Query, Resource, Write};
+pub use split::{Route, Split, Subject};
+
+/// Where routers are configured.
+const FIELD: &str = "spec.strategy.canary.trafficRouting";
+
+/// Something that divides traffic between the versions of one Rollout.
+pub trait Router {
+    /// As Events and errors name it, e.g. `Istio`.
+    fn name(&self) -> &'static str;
+
+    /// What has to be looked up, as far as that can be told from what is known by now. The other
+    /// methods are asked when all of it is known.
+    fn queries(&self, known: &Known) -> Vec<Query>;
+
+    /// What is wrong with the objects that the Rollout names: missing, of another kind than
+    /// expected, without the routes or Services that it names.
+    fn problems(&self, known: &Known) -> Vec<Problem>;
+
+    /// What has to be written so that the traffic is divided like this; nothing if it is.
+    ///
+    /// # Errors
+    /// Why it cannot be divided like this, or not yet.
+    fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String>;
+
+    /// Whether the traffic is known to be divided like this; `None` where the router cannot tell.
+    fn is_verified(&self, known: &Known, split: &Split) -> Option<bool> {
+        let _ = (known, split);
+        None
+    }
+}
+
+/// The kinds of objects whose version, and group, is a setting of the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versions {
+    /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
+    pub traefik: (String, String),
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        let owned = |group: &str, version: &str| (group.to_owned(), version.to_owned());
+        Self {
+            traefik: owned("traefik.io", "v1alpha1"),
+        }
+    }
+}
+
+/// The routers of a canary, in the order in which Argo Rollouts sets them.
+///
+/// # Source
+/// `NewTrafficRoutingReconciler` in `rollout/trafficrouting.go` of Argo Rollouts.
+#[must_use]
+pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Router + 'a>> {
+    let canary: &'a CanaryStrategy = subject.canary;
+    let mut routers: Vec<Box<dyn Router + 'a>> = Vec::new();
+    let Some(routing) = canary.traffic_routing.as_deref() else {
+        return routers;
+    };
+    if let Some(settings) = &routing.traefik {
+        routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
+    }
+    routers
+}
