@@ -24,7 +24,6 @@ use crate::processes::{self, Program};
 /// Replays recorded steps and notes what differs.
 struct Replay {
     router: Router,
-    clock: Clock,
     /// How many times as long as recorded a watch is open: a busy machine is slower, and what
     /// happens meanwhile must fit.
     slack: u64,
@@ -36,10 +35,9 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(router: Router, clock: Clock, slack: u64) -> Self {
+    fn new(router: Router, slack: u64) -> Self {
         Self {
             router,
-            clock,
             slack,
             saved: BTreeMap::new(),
             bound: BTreeMap::new(),
@@ -85,11 +83,6 @@ impl Replay {
         let waits = ["after", "collected", "what the Job"]
             .iter()
             .any(|word| note.starts_with(word));
-        if note == "Job defaults" {
-            // Pods are ready at the next full second; what the Job says before is looked at too.
-            let part = self.clock.now().subsec_nanosecond().unsigned_abs();
-            tokio::time::sleep(Duration::from_nanos(u64::from(1_000_000_000 - part))).await;
-        }
         let bound = self.bound.clone();
         let mut differences = self.step(step).await;
         for _ in 0..if waits { 100 } else { 0 } {
@@ -345,9 +338,13 @@ fn recordings() -> Vec<Value> {
         .collect()
 }
 
+/// Nothing waits for pods, and what is written before they are ready is looked at: also by a machine
+/// that stalls.
+const READY_AFTER: Duration = Duration::from_mins(10);
+
 /// Replays everything; answers the steps that differ, and how.
-async fn replayed(router: Router, clock: Clock, slack: u64) -> (Vec<(String, usize)>, String) {
-    let mut replay = Replay::new(router, clock, slack);
+async fn replayed(router: Router, slack: u64) -> (Vec<(String, usize)>, String) {
+    let mut replay = Replay::new(router, slack);
     let mut told = String::new();
     let mut failed = Vec::new();
     for recording in recordings() {
@@ -382,13 +379,16 @@ async fn it_answers_as_the_recorded_server_did() {
     let server = Server::new(clock.clone());
     let rest = simulation::run(
         server.client_as("verdict-simulation"),
-        clock.clone(),
-        simulation::Options::default(),
+        clock,
+        simulation::Options {
+            ready_after: READY_AFTER,
+            ..simulation::Options::default()
+        },
         CancellationToken::new(),
     );
     let (failed, told) = tokio::select! {
         () = rest => panic!("the simulation ended"),
-        replayed = replayed(server.router(), clock, 1) => replayed,
+        replayed = replayed(server.router(), 1) => replayed,
     };
     assert!(
         failed.is_empty(),
@@ -431,14 +431,21 @@ async fn it_answers_over_a_socket_as_the_recorded_server_did() {
     let folder = std::env::temp_dir().join(format!("verdict-recordings-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join("kubeconfig");
-    let _cluster = Program::start(&["cluster", "--kubeconfig", path.to_str().unwrap()]);
+    let ready_after = format!("{}s", READY_AFTER.as_secs());
+    let _cluster = Program::start(&[
+        "cluster",
+        "--kubeconfig",
+        path.to_str().unwrap(),
+        "--ready-after",
+        &ready_after,
+    ]);
     let written = || {
         fs::read_to_string(&path)
             .ok()
             .filter(|text| text.contains("token"))
     };
     let kubeconfig = processes::until(written).await;
-    let (failed, told) = replayed(forwarding_to(&kubeconfig), Clock::system(), 4).await;
+    let (failed, told) = replayed(forwarding_to(&kubeconfig), 4).await;
     fs::remove_dir_all(folder).unwrap();
     assert!(
         failed.is_empty(),

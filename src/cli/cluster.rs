@@ -50,6 +50,9 @@ pub(super) struct ClusterArgs {
     /// they are in it: `verdict crds | kubectl apply -f -` brings them up to date
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+    /// Time from a pod's start until it is ready, e.g. "5s", unless its annotations say otherwise
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = super::duration)]
+    ready_after: Duration,
 }
 
 #[derive(Debug, Error)]
@@ -98,7 +101,10 @@ async fn serve(args: &ClusterArgs, output: &mut Output) -> Result<(), Error> {
     let mut rest = tokio::spawn(simulation::run(
         server.client_as(SIMULATION),
         clock,
-        simulation::Options::default(),
+        simulation::Options {
+            ready_after: args.ready_after,
+            ..simulation::Options::default()
+        },
         stop.clone(),
     ));
     greet(args, serving.port, output);

@@ -8,7 +8,6 @@ use clap::{ArgAction, Args};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use thiserror::Error;
 
-use crate::api::GoDuration;
 use crate::controllers::leader::{Election, Timing, TimingError};
 
 /// Where a pod finds the namespace that it runs in.
@@ -45,15 +44,15 @@ pub(super) struct LeaderArgs {
     leader_elect: bool,
 
     /// How long other replicas wait after the last renewal of the Lease that they saw
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = super::duration)]
     leader_election_lease_duration: Duration,
 
     /// How long after its last renewal a leader that cannot renew the Lease goes on before it ends
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::duration)]
     leader_election_renew_deadline: Duration,
 
     /// The wait between renewals, and between tries to get the Lease
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = super::duration)]
     leader_election_retry_period: Duration,
 
     /// The namespace of the controller itself, where the Lease is [default: that of the pod's
@@ -74,12 +73,6 @@ pub(super) enum Error {
     Name(String),
     #[error("cannot make an identity: the system gives no random numbers")]
     Identity,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = GoDuration::new(text).parse();
-    let parsed = parsed.map_err(|error| error.to_string())?;
-    Duration::try_from(parsed).map_err(|_| format!("`{text}` is negative"))
 }
 
 impl LeaderArgs {

@@ -13,8 +13,11 @@ mod serving;
 
 use std::future::Future;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
+
+use crate::api::GoDuration;
 
 pub use args::Args;
 pub use print::Output;
@@ -60,4 +63,11 @@ fn block_on<T>(command: impl Future<Output = T>) -> T {
         .build()
         .expect("the operating system grants threads")
         .block_on(command)
+}
+
+/// Reads a length of time in a flag, e.g. `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = GoDuration::new(text).parse();
+    let parsed = parsed.map_err(|error| error.to_string())?;
+    Duration::try_from(parsed).map_err(|_| format!("`{text}` is negative"))
 }
