@@ -46,6 +46,13 @@ pub trait Router {
         let _ = (known, split);
         None
     }
+
+    /// What has to be written when the Rollout is deleted or no longer names this router, so that
+    /// what it had changed is as it was before.
+    fn release(&self, known: &Known) -> Vec<Write> {
+        let _ = known;
+        vec![]
+    }
 }
 
 /// The kinds of objects whose version, and group, is a setting of the controller.
