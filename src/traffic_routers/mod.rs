@@ -5,6 +5,7 @@
 //! trafficRouting ──▶ Router ── queries ──▶ what has to be looked up
 //!                           ── problems ─▶ what is wrong with what was found
 //!                           ── route ────▶ Writes that bring the division about
+//!                           ── verify ───▶ whether it has come about
 //! ```
 //!
 //! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
@@ -16,7 +17,7 @@ mod traefik;
 
 use crate::api::{CanaryStrategy, Problem};
 
-pub use object::{Known, Notice, Place, Query, Resource, Write};
+pub use object::{Call, Known, Notice, Place, Query, Resource, Verification, Verified, Write};
 pub use split::{Route, Split, Subject};
 
 /// Where routers are configured.
@@ -31,6 +32,13 @@ pub trait Router {
     /// methods are asked when all of it is known.
     fn queries(&self, known: &Known) -> Vec<Query>;
 
+    /// What has to be looked up beside that before [`route`](Self::route) can divide the traffic like
+    /// this, as far as that can be told from what is known by now.
+    fn queries_for(&self, known: &Known, split: &Split) -> Vec<Query> {
+        let _ = (known, split);
+        vec![]
+    }
+
     /// What is wrong with the objects that the Rollout names: missing, of another kind than
     /// expected, without the routes or Services that it names.
     fn problems(&self, known: &Known) -> Vec<Problem>;
@@ -41,10 +49,11 @@ pub trait Router {
     /// Why it cannot be divided like this, or not yet.
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String>;
 
-    /// Whether the traffic is known to be divided like this; `None` where the router cannot tell.
-    fn is_verified(&self, known: &Known, split: &Split) -> Option<bool> {
+    /// Whether the traffic is known to be divided like this by now. Asked after
+    /// [`route`](Self::route) has been carried out.
+    fn verify(&self, known: &Known, split: &Split) -> Verification {
         let _ = (known, split);
-        None
+        Verification::NotApplicable
     }
 
     /// What has to be written when the Rollout is deleted or no longer names this router, so that

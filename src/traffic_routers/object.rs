@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::api::AlbStatus;
+
 /// A kind of object, as the API server serves it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Resource {
@@ -29,6 +31,29 @@ pub struct Place {
     pub name: String,
 }
 
+/// Something that is asked or told outside of the cluster. Asking twice is the same as asking once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// A plugin of the controller's configuration. Whoever calls adds the Rollout.
+    Plugin {
+        /// Its name, `owner/repository`.
+        plugin: String,
+        /// What it is to do.
+        method: &'static str,
+        /// What it is told beside the Rollout: an object, as JSON.
+        body: String,
+    },
+    /// The API of AWS' load balancers, version 2015-12-01. It is only ever asked.
+    Elb {
+        /// Region, e.g. `eu-west-1`.
+        region: String,
+        /// Action, e.g. `DescribeLoadBalancers`.
+        action: &'static str,
+        /// Its parameters, as the API numbers them: `Names.member.1`.
+        parameters: Vec<(String, String)>,
+    },
+}
+
 /// Something that a router has to know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Query {
@@ -43,6 +68,8 @@ pub enum Query {
         /// As in a list request, e.g. `app=web,tier in (front)`.
         selector: String,
     },
+    /// The answer to a call.
+    Call(Call),
 }
 
 /// What has been looked up. An object is its whole JSON, `managedFields` excepted.
@@ -50,6 +77,7 @@ pub enum Query {
 pub struct Known {
     objects: BTreeMap<Place, Option<Arc<Value>>>,
     selected: BTreeMap<Query, Vec<Place>>,
+    answers: BTreeMap<Call, Result<Value, String>>,
 }
 
 impl Known {
@@ -59,6 +87,7 @@ impl Known {
         match query {
             Query::One(place) => self.objects.contains_key(place),
             Query::Selected { .. } => self.selected.contains_key(query),
+            Query::Call(call) => self.answers.contains_key(call),
         }
     }
 
@@ -74,6 +103,18 @@ impl Known {
             self.note(place, Some(object));
         }
         self.selected.insert(query, places);
+    }
+
+    /// Notes what was answered to a call, or why nothing was.
+    pub fn note_answer(&mut self, call: Call, answer: Result<Value, String>) {
+        self.answers.insert(call, answer);
+    }
+
+    /// What was answered to a call, or why nothing was; none if nobody has asked.
+    #[must_use]
+    pub fn answer(&self, call: &Call) -> Option<Result<&Value, &str>> {
+        let answer = self.answers.get(call)?;
+        Some(answer.as_ref().map_err(String::as_str))
     }
 
     /// The object at a place; none if there is none.
@@ -130,6 +171,35 @@ pub enum Write {
         /// What is told then.
         notice: Option<Notice>,
     },
+    /// Tell something outside of the cluster, of which nobody knows whether it has been told.
+    Call(Call),
+}
+
+/// What is known of how the traffic is divided by now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Verification {
+    /// The router cannot tell.
+    #[default]
+    NotApplicable,
+    /// It can tell more when these have been looked up.
+    Ask(Vec<Query>),
+    /// It cannot tell now, and why.
+    Failed(String),
+    /// It can.
+    Told(Verified),
+}
+
+/// What a router tells of how the traffic is divided by now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Verified {
+    /// Whether it is divided as it should be: `status.canary.weights.verified`.
+    pub is_verified: bool,
+    /// The load balancers, one for each Ingress: `status.albs`, the last of them `status.alb`.
+    pub albs: Vec<AlbStatus>,
+    /// Told as Events.
+    pub notices: Vec<Notice>,
+    /// Told as Events of type Warning.
+    pub warnings: Vec<Notice>,
 }
 
 impl Write {
