@@ -13,12 +13,14 @@
 
 mod object;
 mod split;
+#[cfg(test)]
+mod testing;
 mod traefik;
 
 use crate::api::{CanaryStrategy, Problem};
 
 pub use object::{Call, Known, Notice, Place, Query, Resource, Verification, Verified, Write};
-pub use split::{Route, Split, Subject};
+pub use split::{Pair, Route, Split, Subject, Version};
 
 /// Where routers are configured.
 const FIELD: &str = "spec.strategy.canary.trafficRouting";
@@ -67,6 +69,14 @@ pub trait Router {
 /// The kinds of objects whose version, and group, is a setting of the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versions {
+    /// Version of `VirtualServices` and `DestinationRules`. Default: `v1alpha3`.
+    pub istio: String,
+    /// Version of `TrafficSplits`: `v1alpha1`, `v1alpha2` or `v1alpha3`. Default: `v1alpha1`.
+    pub smi: String,
+    /// Group and version of Mappings. Default: `getambassador.io/v2`.
+    pub ambassador: (String, String),
+    /// Version of the kinds of App Mesh. Default: `v1beta2`.
+    pub app_mesh: String,
     /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
     pub traefik: (String, String),
 }
@@ -75,6 +85,10 @@ impl Default for Versions {
     fn default() -> Self {
         let owned = |group: &str, version: &str| (group.to_owned(), version.to_owned());
         Self {
+            istio: "v1alpha3".to_owned(),
+            smi: "v1alpha1".to_owned(),
+            ambassador: owned("getambassador.io", "v2"),
+            app_mesh: "v1beta2".to_owned(),
             traefik: owned("traefik.io", "v1alpha1"),
         }
     }

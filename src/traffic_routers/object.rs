@@ -20,6 +20,17 @@ pub struct Resource {
     pub plural: &'static str,
 }
 
+impl Resource {
+    /// Group and version, as objects write them.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        match self.group.as_str() {
+            "" => self.version.clone(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+}
+
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -29,6 +40,18 @@ pub struct Place {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Place {
+    /// That it is not there, as the API server says it.
+    #[must_use]
+    pub fn missing(&self) -> String {
+        let Resource { group, plural, .. } = &self.resource;
+        match group.as_str() {
+            "" => format!("{plural} \"{}\" not found", self.name),
+            group => format!("{plural}.{group} \"{}\" not found", self.name),
+        }
+    }
 }
 
 /// Something that is asked or told outside of the cluster. Asking twice is the same as asking once.
@@ -205,12 +228,29 @@ pub struct Verified {
 impl Write {
     /// A change to an object; none if nothing differs.
     #[must_use]
-    pub fn update(place: Place, before: &Arc<Value>, after: Value, notice: Notice) -> Option<Self> {
+    pub fn update(
+        place: Place,
+        before: &Arc<Value>,
+        after: Value,
+        notice: impl Into<Option<Notice>>,
+    ) -> Option<Self> {
         (**before != after).then(|| Self::Update {
             place,
             before: Arc::clone(before),
             after,
-            notice: Some(notice),
+            notice: notice.into(),
         })
     }
+}
+
+/// Sets the weight of an entry of a list; leaves it as it is written where it is that already. Whether
+/// it had to be set. `absent` is the weight of an entry that has none; where that is not known, one
+/// is written.
+pub(super) fn set_weight(entry: &mut Value, weight: i32, absent: Option<i32>) -> bool {
+    let found = entry["weight"].as_f64().or(absent.map(f64::from));
+    let differs = found != Some(f64::from(weight));
+    if differs {
+        entry["weight"] = weight.into();
+    }
+    differs
 }

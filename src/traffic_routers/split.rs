@@ -1,7 +1,9 @@
 //! Whose traffic is divided, and how.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde_json::{Value, json};
 
+use super::object::Place;
 use crate::api::{
     CanaryStrategy, PingPongSide, SetHeaderRoute, SetMirrorRoute, TrafficWeights, WeightDestination,
 };
@@ -62,6 +64,36 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// `canaryService` and `stableService` or, where neither is named, the Services that take turns.
+    #[must_use]
+    pub fn services_or_turns(&self) -> Pair<'a> {
+        let named = self.services();
+        if named.canary.is_empty() && named.stable.is_empty() {
+            return self.services_in_turn();
+        }
+        named
+    }
+
+    /// Whether an object was made for the Rollout.
+    #[must_use]
+    pub fn controls(&self, object: &Value) -> bool {
+        controller(object) == Some(self.owner.uid.as_str())
+    }
+
+    /// A new object for the Rollout; all but its group, version, kind and metadata is missing.
+    #[must_use]
+    pub fn object(&self, place: &Place) -> Value {
+        json!({
+            "apiVersion": place.resource.api_version(),
+            "kind": place.resource.kind,
+            "metadata": {
+                "name": place.name,
+                "namespace": place.namespace,
+                "ownerReferences": [self.owner],
+            },
+        })
+    }
+
     /// Names of the routes by header or mirror that steps may set; the first goes before the next.
     pub fn managed_routes(&self) -> impl Iterator<Item = &'a str> {
         let routing = self.canary.traffic_routing.as_deref();
@@ -71,6 +103,13 @@ impl<'a> Subject<'a> {
             .flatten()
             .map(|route| route.name.as_str())
     }
+}
+
+/// The `uid` of what an object was made for; none for one that is on its own.
+pub(super) fn controller(object: &Value) -> Option<&str> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    owner["uid"].as_str()
 }
 
 /// How the traffic is to be divided.
@@ -87,9 +126,55 @@ pub struct Split {
     /// Whether no update is under way: the new version gets nothing, and will not for now. What was
     /// made for an update can go.
     pub is_idle: bool,
+    /// The versions that have or want pods. Where labels alone lead to a version, traffic is not led
+    /// from one to another that has fewer of them.
+    pub versions: Vec<Version>,
+}
+
+/// The pods of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its pod template hash.
+    pub hash: String,
+    /// Its `ReplicaSet`.
+    pub replica_set: String,
+    /// How many pods it should have.
+    pub wanted: i32,
+    /// How many of them are available.
+    pub available: i32,
 }
 
 impl Split {
+    /// All to the stable version, as before and after every update.
+    #[must_use]
+    pub fn undivided() -> Self {
+        Self {
+            weights: TrafficWeights::default(),
+            whole: 100,
+            routes: Vec::new(),
+            is_idle: true,
+            versions: Vec::new(),
+        }
+    }
+
+    /// The same in percent, for routers that know nothing else. Whoever gets a part keeps one.
+    #[must_use]
+    pub fn in_percent(&self) -> Self {
+        let whole = i64::from(self.whole.max(1));
+        let percent = |weight: i32| match i64::from(weight) {
+            nothing if nothing <= 0 => 0,
+            all if all >= whole => 100,
+            part => i32::try_from(part * 100 / whole).map_or(1, |part| part.max(1)),
+        };
+        let mut split = self.clone();
+        let weights = &mut split.weights;
+        for part in weights.additional.iter_mut().chain([&mut weights.canary]) {
+            part.weight = percent(part.weight);
+        }
+        split.whole = 100;
+        split
+    }
+
     /// The part of the new version.
     #[must_use]
     pub fn canary(&self) -> i32 {

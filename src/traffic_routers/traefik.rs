@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::object::{Known, Notice, Place, Query, Resource, Write};
+use super::object::{Known, Notice, Place, Query, Resource, Write, set_weight};
 use super::split::{Pair, Split, Subject};
 use super::{FIELD, Router, Versions};
 use crate::api::{Problem, TraefikTrafficRouting};
@@ -85,7 +85,7 @@ impl Router for Traefik<'_> {
                 Some(name) if name == self.services.stable => split.stable(),
                 _ => continue,
             };
-            service["weight"] = weight.into();
+            set_weight(service, weight, None);
         }
         let notice = Notice {
             reason: "UpdatedTraefikService",
@@ -95,8 +95,76 @@ impl Router for Traefik<'_> {
                 split.canary()
             ),
         };
-        Ok(Write::update(self.place.clone(), before, after, notice)
-            .into_iter()
-            .collect())
+        let write = Write::update(self.place.clone(), before, after, notice);
+        Ok(write.into_iter().collect())
+    }
+
+    fn release(&self, known: &Known) -> Vec<Write> {
+        self.route(known, &Split::undivided()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::{World, a_split, any_split};
+
+    const CANARY: &str = "
+canaryService: shop-canary
+stableService: shop-stable
+trafficRouting: {traefik: {weightedTraefikServiceName: shop}}
+";
+    const SERVICE: &str = "
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {name: shop}
+spec:
+  weighted:
+    sticky: {cookie: {name: side}}
+    services:
+    - {name: shop-stable, port: 80}
+    - {name: legacy, port: 80, weight: 3}
+    - {name: shop-canary, port: 80}
+";
+
+    #[test]
+    fn the_weights_of_both_services_are_set() {
+        let mut world = World::new(CANARY, SERVICE);
+        let story = [
+            ("20 percent", world.route(&a_split(20))),
+            ("the same again", world.route(&a_split(20))),
+            ("released", world.release()),
+        ];
+        insta::assert_snapshot!(World::story(&story));
+    }
+
+    #[test]
+    fn what_is_missing_names_itself() {
+        let without = |removed: &str| SERVICE.replace(removed, "else");
+        let problems = [
+            World::new(CANARY, "").problems(),
+            World::new(CANARY, &without("weighted")).problems(),
+            World::new(CANARY, &without("shop-stable")).problems(),
+            World::new(CANARY, &without("services")).problems(),
+            World::new(CANARY, SERVICE).problems(),
+        ];
+        insta::assert_snapshot!(problems.join("\n"));
+        let missing = World::new(CANARY, "").writes(&a_split(20));
+        assert_eq!(missing, Err("TraefikService `shop` not found".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn it_settles_and_leaves_the_rest_alone(splits in prop::collection::vec(any_split(), 1..5)) {
+            let mut world = World::new(CANARY, SERVICE);
+            for split in splits {
+                world.settle(&split, 1);
+                let services = &world.objects[0]["spec"]["weighted"]["services"];
+                prop_assert_eq!(&services[0]["weight"], split.stable());
+                prop_assert_eq!(&services[1]["weight"], 3);
+                prop_assert_eq!(&services[2]["weight"], split.canary());
+            }
+        }
     }
 }
