@@ -469,8 +469,12 @@ proptest! {
             let slot = |status: &RolloutStatus| {
                 status.canary.current_step_analysis_run_status.clone()
             };
+            let rollout: Rollout = play.world.get("web").await;
+            let generation = rollout.metadata.generation.unwrap().to_string();
             let asked = |status: &RolloutStatus| {
-                status.current_step_index == Some(1) && slot(status).is_some()
+                status.observed_generation == generation
+                    && status.current_step_index == Some(1)
+                    && slot(status).is_some()
             };
             let status = play.world.until_status(asked).await;
             let (stable, run) = (status.stable_rs.clone(), slot(&status).unwrap().name);

@@ -83,7 +83,7 @@ async fn a_step_waits_for_its_experiment() {
     let name = experiment.name_any();
     assert_eq!(name, format!("web-{}-2-0", status.current_pod_hash));
     let image = |index: usize| {
-        let template = &experiment.spec.templates[index].template.json;
+        let template = experiment.spec.templates[index].template.json();
         template["spec"]["containers"][0]["image"].clone()
     };
     assert_eq!((image(0), image(1)), (json!("web:1"), json!("web:2")));

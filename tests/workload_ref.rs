@@ -107,7 +107,7 @@ async fn a_release_is_a_change_of_the_deployment() {
     let (world, _running) = migrated("").await;
     let rollout: Rollout = world.get("web").await;
     let status = rollout.status.clone().unwrap();
-    assert!(rollout.spec.template.json.is_empty() && rollout.spec.selector.is_none());
+    assert!(rollout.spec.template.fields().is_empty() && rollout.spec.selector.is_none());
     assert_eq!(rollout.annotations()[labels::WORKLOAD_GENERATION], "1");
     assert_eq!(status.workload_observed_generation, "1");
     assert_eq!(status.selector, "app=web");

@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 use kube::runtime::WatchStreamExt as _;
@@ -47,7 +46,7 @@ use crate::api::{
     AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, Rollout, RolloutPhase,
 };
 use crate::cluster::{self, Cluster, Event};
-use crate::rollout::{self, Decision, Observed, Want, WorkloadKind, labels};
+use crate::rollout::{self, Decision, Observed, ReplicaSet, Want, WorkloadKind, labels};
 use crate::telemetry::Reconciled;
 
 use children::Children;
@@ -140,6 +139,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
         &scope.selector(),
         &context.setup.readiness,
     )
+    .map(|event| event.map(|event| event.modify(without_copy)))
     .inspect(move |event| {
         for gone in event.iter().flat_map(|event| roll.take(event)) {
             forget(&noting, &gone);
@@ -212,6 +212,12 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
         let setup = context.setup.clone();
         tasks.spawn(async move { keeper.workloads.keep(kind, setup, until).await });
     }
+}
+
+/// Leaves out kubectl's copy of the whole object, which decides nothing.
+fn without_copy(rollout: &mut Rollout) {
+    let copy = "kubectl.kubernetes.io/last-applied-configuration";
+    rollout.annotations_mut().remove(copy);
 }
 
 fn forget(context: &Context, gone: &Identity) {

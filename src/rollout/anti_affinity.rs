@@ -125,10 +125,8 @@ pub(super) fn overdue(rollout: &Rollout, new: &Member, status: &RolloutStatus) -
         return None;
     }
     rule(&rollout.spec)?;
-    let written = Value::Object(rollout.spec.template.json.clone());
-    let affinity = new.object.as_ref()?.spec.as_ref()?.template.as_ref()?;
-    let affinity = affinity.spec.as_ref()?.affinity.as_ref()?;
-    let found = json!({ "spec": { "affinity": affinity } });
+    let written = rollout.spec.template.json();
+    let found = new.object.as_ref()?.spec.template.json();
     let injected = [REQUIRED, PREFERRED].into_iter().flat_map(|name| {
         let own = list(&written, name);
         list(&found, name)

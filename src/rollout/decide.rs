@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource as _, ResourceExt as _};
@@ -15,6 +14,7 @@ use super::change::{Change, Decision, Notice, Want};
 use super::duration::Ended;
 use super::hash::steps_hash;
 use super::plan::{self, Plan, Strategy};
+use super::replica_set::ReplicaSet;
 use super::revisions::{self, Member, Revisions};
 use super::waiting::{Reason, Waiting};
 use super::workload::{self, Workload};

@@ -12,13 +12,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::change::{Change, Target, Want};
 use super::decide::Pass;
 use super::labels;
+use super::replica_set::ReplicaSet;
 use super::revisions::Member;
 use crate::api::{LabelsAndAnnotations, RolloutSpec};
 
@@ -225,11 +225,8 @@ enum Due {
 
 fn due(member: &Member, object: &ReplicaSet, wanted: &Entries, written: &Entries) -> Due {
     let mut note = Note::read(member.annotations.get(labels::EPHEMERAL_METADATA));
-    let metadata = object.spec.as_ref().and_then(|spec| {
-        let metadata = spec.template.as_ref()?.metadata.as_ref()?;
-        Some(json!({ "labels": metadata.labels, "annotations": metadata.annotations }))
-    });
-    let found = Entries::of(&metadata.unwrap_or_default());
+    let template = object.spec.template.json();
+    let found = Entries::of(template.get("metadata").unwrap_or(&Value::Null));
     let keys = wanted.0.keys().chain(note.injected.0.keys());
     let keys = keys.chain(note.previous.iter().flat_map(|previous| previous.0.keys()));
     let own = keys.filter_map(|key| {
@@ -289,7 +286,7 @@ impl Pass<'_> {
             .chain(revisions.others.iter().map(|other| (other, Role::Old)));
         let roles: Vec<(Member, Role)> =
             roles.map(|(member, role)| (member.clone(), role)).collect();
-        let template = Value::Object(self.rollout.spec.template.json.clone());
+        let template = self.rollout.spec.template.json();
         let written = Entries::of(template.get("metadata").unwrap_or(&Value::Null));
         for (member, role) in roles {
             let Some(object) = member.object.clone().filter(|_| !member.leaving) else {

@@ -4,7 +4,6 @@
 //! `kubectl argo rollouts` promote, abort, retry, pause, restart and undo (argo-rollouts v1.10).
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::ResourceExt as _;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -12,6 +11,7 @@ use thiserror::Error;
 use super::WorkloadKind;
 use super::decide::whole_seconds;
 use super::defaults::comparable;
+use super::replica_set::ReplicaSet;
 use super::revisions::{own_template, revision_in};
 use crate::api::{Phase, Rollout};
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::core::{Selector, SelectorExt as _};
@@ -18,6 +17,7 @@ use super::defaults::comparable;
 use super::ephemeral::{self, Role};
 use super::hash::{mark, older_pod_template_hash, pod_template_hash};
 use super::labels;
+use super::replica_set::ReplicaSet;
 use super::replicas::Pods;
 use crate::api::{ConditionType, Rollout, RolloutStatus};
 
@@ -96,7 +96,7 @@ pub(super) struct Member {
 impl Member {
     fn of(replica_set: &Arc<ReplicaSet>) -> Self {
         let meta = &replica_set.metadata;
-        let spec = replica_set.spec.as_ref();
+        let spec = &replica_set.spec;
         let status = replica_set.status.as_ref();
         let annotations = meta.annotations.clone().unwrap_or_default();
         let failure = status
@@ -116,11 +116,9 @@ impl Member {
             revision: revision_in(&annotations),
             owners: meta.owner_references.clone().unwrap_or_default(),
             created: meta.creation_timestamp.as_ref().map(|time| time.0),
-            min_ready_seconds: spec
-                .and_then(|spec| spec.min_ready_seconds)
-                .unwrap_or_default(),
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or_default(),
             pods: Pods {
-                wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+                wanted: spec.replicas.unwrap_or(1),
                 available: status
                     .and_then(|status| status.available_replicas)
                     .unwrap_or_default(),
@@ -300,7 +298,7 @@ fn find_new(
     {
         return found;
     }
-    let template = Value::Object(rollout.spec.template.json.clone());
+    let template = rollout.spec.template.json();
     let hash = pod_template_hash(&template, status.collision_count);
     let older = older_pod_template_hash(&template, status.collision_count);
     if let Some(found) = by_hash(&hash).or_else(|| by_hash(&older)) {
@@ -345,9 +343,7 @@ impl Meaning {
 
 /// A ReplicaSet's template without what was put into it. `written` is the Rollout's.
 pub(super) fn own_template(replica_set: &ReplicaSet, written: &Value) -> Value {
-    let spec = replica_set.spec.as_ref();
-    let template = spec.and_then(|spec| spec.template.as_ref());
-    let mut template = serde_json::to_value(template).unwrap_or_default();
+    let mut template = replica_set.spec.template.json();
     strip(&mut template, &replica_set.metadata, written);
     template
 }
@@ -379,7 +375,7 @@ pub(super) fn created(
     revision: i64,
 ) -> NewReplicaSet {
     let spec = &rollout.spec;
-    let mut template = Value::Object(spec.template.json.clone());
+    let mut template = spec.template.json();
     set_label(&mut template, hash);
     let template_labels = template.pointer("/metadata/labels").cloned();
     let labels = template_labels.and_then(|labels| serde_json::from_value(labels).ok());
@@ -387,7 +383,7 @@ pub(super) fn created(
     let role = Role::of_wanted(hash, &status.stable_rs);
     let note = ephemeral::inject(&mut template, &role.metadata(spec));
     let mut annotations = copied_annotations(rollout);
-    let mark = Meaning::of(&Value::Object(spec.template.json.clone())).mark();
+    let mark = Meaning::of(&spec.template.json()).mark();
     annotations.insert(labels::TEMPLATE_MARK.into(), mark);
     annotations.extend(note.map(|note| (labels::EPHEMERAL_METADATA.to_owned(), note)));
     annotations.insert(labels::REVISION.into(), revision.to_string());

@@ -120,8 +120,8 @@ impl Pass<'_> {
         if managed_by(service).is_some_and(|manager| manager != self.rollout.name_any()) {
             reasons.push(format!("Service \"{name}\" is managed by another Rollout"));
         }
-        let labels = self.rollout.spec.template.json.get("metadata");
-        let labels = labels.and_then(|metadata| metadata.get("labels"));
+        let template = self.rollout.spec.template.json();
+        let labels = template.pointer("/metadata/labels");
         let selector = service.spec.iter().flat_map(|spec| &spec.selector);
         for (key, value) in selector
             .flatten()

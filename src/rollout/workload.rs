@@ -145,7 +145,7 @@ pub(super) fn resolved(observed: &Observed) -> (Cow<'_, Rollout>, Vec<Problem>) 
         return (Cow::Owned(rollout), vec![]);
     };
     let mut problems = Vec::new();
-    if !is_blank(&written.spec.template.json) {
+    if !is_blank(written.spec.template.json()) {
         let why = "Invalid value: template must be empty for workload reference rollout";
         problems.push(Problem::new("spec.template", why));
     }
@@ -170,9 +170,9 @@ pub(super) fn resolved(observed: &Observed) -> (Cow<'_, Rollout>, Vec<Problem>) 
 }
 
 /// Whether nothing is said by a template; Go's controllers may have written its empty parts.
-fn is_blank(template: &Map<String, Value>) -> bool {
+fn is_blank(template: Value) -> bool {
     let text = |template| canonical::pod_template(&template);
-    text(Value::Object(template.clone())) == text(json!({}))
+    text(template) == text(json!({}))
 }
 
 fn find<'a>(

@@ -1,7 +1,7 @@
 //! Carrying out the changes of a decision.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -10,7 +10,9 @@ use tracing::info;
 use super::{Context, Error};
 use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::cluster::{self, Cluster, Created, Namespaced, PropagationPolicy};
-use crate::rollout::{Change, NewReplicaSet, Notice, Observed, Target, is_same_version};
+use crate::rollout::{
+    Change, NewReplicaSet, Notice, Observed, ReplicaSet, Target, is_same_version,
+};
 
 /// Pods that are patched at the same time, as Argo's `--ephemeral-metadata-threads`.
 const PODS_AT_ONCE: usize = 10;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Map, Value, json};
@@ -19,6 +18,7 @@ use crate::rollout::decide::Pass;
 use crate::rollout::history::{Fate, Past};
 use crate::rollout::labels;
 use crate::rollout::plan::Step;
+use crate::rollout::replica_set::ReplicaSet;
 use crate::rollout::waiting::{Reason, Waiting};
 
 impl Pass<'_> {
@@ -246,9 +246,10 @@ fn phase(experiment: &Experiment) -> Option<Phase> {
 }
 
 fn experiment_template(step: &ExperimentStepTemplate, version: &ReplicaSet) -> ExperimentTemplate {
-    let spec = version.spec.clone().unwrap_or_default();
-    let mut template = serde_json::to_value(spec.template).unwrap_or_default();
-    let mut selector: LabelSelector = step.selector.clone().unwrap_or(spec.selector);
+    let spec = &version.spec;
+    let mut template = spec.template.json();
+    let selector = step.selector.as_ref().unwrap_or(&spec.selector);
+    let mut selector: LabelSelector = selector.clone();
     if let Some(LabelsAndAnnotations {
         labels,
         annotations,

@@ -73,7 +73,7 @@ impl Pass<'_> {
         let wanted = patch.pointer("/spec/replicas").and_then(Value::as_i64);
         let mut known = self.observed.replica_sets.iter();
         let before = known.find(|set| set.name_any() == target.name);
-        let before = before.and_then(|set| set.spec.as_ref()?.replicas);
+        let before = before.and_then(|set| set.spec.replicas);
         wanted > before.map(i64::from)
     }
 

@@ -8,7 +8,7 @@ use crate::api::{Problem, RolloutSpec};
 
 pub(super) fn check(spec: &RolloutSpec, problems: &mut Vec<Problem>) -> Option<Selector> {
     let selector = check_selector(spec.selector.as_ref(), problems);
-    let template = Value::Object(spec.template.json.clone());
+    let template = spec.template.json();
     if let (Some(selector), Some(written)) = (&selector, &spec.selector) {
         let labels = string_map(template.pointer("/metadata/labels"));
         if !selector.matches(&labels) {

@@ -41,8 +41,7 @@ fn check_labels(
         let field = format!("{field}[{}]", labels::POD_TEMPLATE_HASH);
         problems.push(Problem::invalid(field, hash, "the controller sets it"));
     }
-    let own = spec.template.json.get("metadata");
-    let mut merged = string_map(own.and_then(|metadata| metadata.get("labels")));
+    let mut merged = string_map(spec.template.json().pointer("/metadata/labels"));
     if selector.is_none_or(|selector| !selector.matches(&merged)) {
         return;
     }

@@ -61,21 +61,19 @@ fn an_experiment_is_made_of_both_versions() {
         (trial, "web:2", &status.current_pod_hash),
     ] {
         assert_eq!(
-            template.template.json["spec"]["containers"][0]["image"],
+            template.template.json()["spec"]["containers"][0]["image"],
             image
         );
         let selector = template.selector.match_labels.as_ref().unwrap();
         assert_eq!(&selector[labels::POD_TEMPLATE_HASH], hash);
     }
-    let labels = &trial.template.json["metadata"]["labels"];
+    let template = trial.template.json();
+    let labels = &template["metadata"]["labels"];
     assert_eq!(
         (&labels["role"], &labels["app"]),
         (&json!("trial"), &json!("web"))
     );
-    assert_eq!(
-        trial.template.json["metadata"]["annotations"]["team"],
-        "shop"
-    );
+    assert_eq!(template["metadata"]["annotations"]["team"], "shop");
     assert_eq!(
         trial.selector.match_labels.as_ref().unwrap()["role"],
         "trial"

@@ -70,8 +70,10 @@ fn everything_that_is_wrong_is_reported_at_once() {
     world.change_spec(|spec| {
         spec.replicas = Some(-1);
         spec.progress_deadline_seconds = Some(0);
-        spec.template.json["metadata"] = json!({"labels": {"app": "other"}});
-        spec.template.json["spec"]["restartPolicy"] = json!("Never");
+        let mut template = spec.template.fields();
+        template["metadata"] = json!({"labels": {"app": "other"}});
+        template["spec"]["restartPolicy"] = json!("Never");
+        spec.template = template.into();
     });
     world.pass();
     let message = world.status().message;

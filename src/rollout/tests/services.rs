@@ -84,7 +84,7 @@ fn the_stable_service_leaves_the_old_version_before_its_last_pods_do() {
     for _ in 0..200 {
         let stable = world.behind("stable");
         let behind = world.replica_sets.iter().find(|set| image(set) == stable);
-        let wanted = behind.and_then(|set| set.spec.as_ref()?.replicas);
+        let wanted = behind.and_then(|set| set.spec.replicas);
         assert_ne!(wanted, Some(0), "{stable}");
         world.pass();
         world.kubelet(1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::ReplicaSetStatus;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::super::decide::understand;
 use super::super::{
-    Change, Decision, Ended, NewReplicaSet, Notice, Observed, PluginAnswer, PluginCall, Target,
-    Want, hindered, labels, plan,
+    Change, Decision, Ended, NewReplicaSet, Notice, Observed, PluginAnswer, PluginCall, ReplicaSet,
+    Target, Want, hindered, labels, plan,
 };
 use crate::analysis::Templates;
 use crate::api::{
@@ -152,7 +152,9 @@ impl World {
 
     pub(super) fn release(&mut self, image: &str) {
         self.change_spec(|spec| {
-            spec.template.json["spec"]["containers"][0]["image"] = image.into();
+            let mut template = spec.template.fields();
+            template["spec"]["containers"][0]["image"] = image.into();
+            spec.template = template.into();
         });
     }
 
@@ -369,11 +371,7 @@ impl World {
     /// Pods of all ReplicaSets come and go; at most `at_once` become available.
     pub(super) fn kubelet(&mut self, at_once: i32) {
         for set in &mut self.replica_sets {
-            let wanted = set
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.replicas)
-                .unwrap_or(1);
+            let wanted = set.spec.replicas.unwrap_or(1);
             let image = image(set);
             let status = set.status.get_or_insert_default();
             let before = status.available_replicas.unwrap_or(0);
@@ -413,7 +411,7 @@ impl World {
     /// Pods by image, those with any.
     pub(super) fn pods(&self) -> Vec<(String, i32)> {
         let mut pods: Vec<(String, i32)> = (self.replica_sets.iter())
-            .map(|set| (image(set), set.spec.as_ref().unwrap().replicas.unwrap()))
+            .map(|set| (image(set), set.spec.replicas.unwrap()))
             .filter(|(_, pods)| *pods > 0)
             .collect();
         pods.sort();
@@ -457,17 +455,9 @@ fn merge<K: serde::Serialize + serde::de::DeserializeOwned>(object: &mut K, patc
 }
 
 pub(super) fn image(set: &ReplicaSet) -> String {
-    let pod = set
-        .spec
-        .as_ref()
-        .unwrap()
-        .template
-        .as_ref()
-        .unwrap()
-        .spec
-        .as_ref()
-        .unwrap();
-    pod.containers[0].image.clone().unwrap()
+    let template = set.spec.template.json();
+    let image = template["spec"]["containers"][0]["image"].as_str();
+    image.unwrap().to_owned()
 }
 
 pub(super) fn pods(expected: &[(&str, i32)]) -> Vec<(String, i32)> {
