@@ -15,8 +15,9 @@ pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
 /// Annotation of a ReplicaSet: when it may be scaled down.
 pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
 
-/// Annotation of a Service: the Rollout that sets its selector.
+/// Annotation of a Service or `DestinationRule`: the Rollout that sets its selectors.
 pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
+
 /// Annotation of a ReplicaSet: what was put into the metadata of its template, as JSON.
 pub const EPHEMERAL_METADATA: &str = "rollout.argoproj.io/ephemeral-metadata";
 
