@@ -12,6 +12,7 @@
 //! only what is its own in an object, and writes nothing where nothing differs.
 
 mod object;
+mod smi;
 mod split;
 #[cfg(test)]
 mod testing;
@@ -105,6 +106,9 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     let Some(routing) = canary.traffic_routing.as_deref() else {
         return routers;
     };
+    if let Some(settings) = &routing.smi {
+        routers.push(Box::new(smi::Smi::new(subject, settings, versions)));
+    }
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
     }
