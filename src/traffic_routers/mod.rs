@@ -11,6 +11,7 @@
 //! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
 //! only what is its own in an object, and writes nothing where nothing differs.
 
+mod ambassador;
 mod object;
 mod smi;
 mod split;
@@ -108,6 +109,10 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     };
     if let Some(settings) = &routing.smi {
         routers.push(Box::new(smi::Smi::new(subject, settings, versions)));
+    }
+    if let Some(settings) = &routing.ambassador {
+        let router = ambassador::Ambassador::new(subject, settings, versions);
+        routers.push(Box::new(router));
     }
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
