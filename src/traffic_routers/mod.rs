@@ -12,6 +12,7 @@
 //! only what is its own in an object, and writes nothing where nothing differs.
 
 mod ambassador;
+mod apisix;
 mod object;
 mod smi;
 mod split;
@@ -116,6 +117,9 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     }
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
+    }
+    if let Some(settings) = &routing.apisix {
+        routers.push(Box::new(apisix::Apisix::new(subject, settings)));
     }
     routers
 }
