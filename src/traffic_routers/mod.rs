@@ -13,6 +13,7 @@
 
 mod ambassador;
 mod apisix;
+mod app_mesh;
 mod object;
 mod smi;
 mod split;
@@ -114,6 +115,11 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     if let Some(settings) = &routing.ambassador {
         let router = ambassador::Ambassador::new(subject, settings, versions);
         routers.push(Box::new(router));
+    }
+    if let Some(settings) = &routing.app_mesh {
+        routers.push(Box::new(app_mesh::AppMesh::new(
+            subject, settings, versions,
+        )));
     }
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
