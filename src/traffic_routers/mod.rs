@@ -14,6 +14,7 @@
 mod ambassador;
 mod apisix;
 mod app_mesh;
+mod istio;
 mod object;
 mod smi;
 mod split;
@@ -109,6 +110,9 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     let Some(routing) = canary.traffic_routing.as_deref() else {
         return routers;
     };
+    if let Some(settings) = &routing.istio {
+        routers.push(Box::new(istio::Istio::new(subject, settings, versions)));
+    }
     if let Some(settings) = &routing.smi {
         routers.push(Box::new(smi::Smi::new(subject, settings, versions)));
     }
