@@ -14,6 +14,7 @@ pub mod crds;
 mod experiment;
 mod gate;
 mod kind;
+pub mod labels;
 mod measure;
 mod problem;
 mod reading;

@@ -20,7 +20,6 @@ mod duration;
 mod ephemeral;
 mod hash;
 mod history;
-pub mod labels;
 pub mod operations;
 mod phase;
 mod plan;
@@ -39,6 +38,7 @@ mod tests;
 mod waiting;
 mod workload;
 
+pub use crate::api::labels;
 pub use analyses::awaited_runs;
 pub use canary::{PluginAnswer, PluginCall, Routes, Routing};
 pub use change::{Change, Decision, Notice, Target, Want};

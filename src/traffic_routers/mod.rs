@@ -11,7 +11,12 @@
 //! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
 //! only what is its own in an object, and writes nothing where nothing differs.
 
+mod ambassador;
+mod apisix;
+mod app_mesh;
+mod istio;
 mod object;
+mod smi;
 mod split;
 #[cfg(test)]
 mod testing;
@@ -105,8 +110,26 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     let Some(routing) = canary.traffic_routing.as_deref() else {
         return routers;
     };
+    if let Some(settings) = &routing.istio {
+        routers.push(Box::new(istio::Istio::new(subject, settings, versions)));
+    }
+    if let Some(settings) = &routing.smi {
+        routers.push(Box::new(smi::Smi::new(subject, settings, versions)));
+    }
+    if let Some(settings) = &routing.ambassador {
+        let router = ambassador::Ambassador::new(subject, settings, versions);
+        routers.push(Box::new(router));
+    }
+    if let Some(settings) = &routing.app_mesh {
+        routers.push(Box::new(app_mesh::AppMesh::new(
+            subject, settings, versions,
+        )));
+    }
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
+    }
+    if let Some(settings) = &routing.apisix {
+        routers.push(Box::new(apisix::Apisix::new(subject, settings)));
     }
     routers
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::AlbStatus;
 
@@ -241,6 +241,24 @@ impl Write {
             notice: notice.into(),
         })
     }
+
+    /// The end of an object of the Rollout's own.
+    #[must_use]
+    pub fn delete(place: Place, before: &Arc<Value>, notice: impl Into<Option<Notice>>) -> Self {
+        Self::Delete {
+            place,
+            before: Arc::clone(before),
+            notice: notice.into(),
+        }
+    }
+}
+
+/// A member of an object, which becomes one if it is none.
+pub(super) fn member<'v>(value: &'v mut Value, key: &str) -> &'v mut Value {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    &mut value[key]
 }
 
 /// Sets the weight of an entry of a list; leaves it as it is written where it is that already. Whether

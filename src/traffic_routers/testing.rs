@@ -12,6 +12,8 @@ use crate::api::{CanaryStrategy, PingPongSide, TrafficWeights, WeightDestination
 
 /// A Rollout with one router, and the objects of the cluster.
 pub(super) struct World {
+    /// Name and `uid` of the Rollout.
+    pub(super) name: &'static str,
     canary: CanaryStrategy,
     pub(super) objects: Vec<Value>,
     pub(super) stable_ping_pong: Option<PingPongSide>,
@@ -45,6 +47,7 @@ impl World {
             object
         });
         Self {
+            name: "shop",
             canary: serde_json::from_value(yaml(canary)).unwrap(),
             objects: objects.collect(),
             stable_ping_pong: None,
@@ -55,14 +58,14 @@ impl World {
     fn subject(&self) -> Subject<'_> {
         Subject {
             namespace: "shop",
-            name: "shop",
+            name: self.name,
             owner: OwnerReference {
                 api_version: "argoproj.io/v1alpha1".to_owned(),
                 block_owner_deletion: Some(true),
                 controller: Some(true),
                 kind: "Rollout".to_owned(),
-                name: "shop".to_owned(),
-                uid: "5c1d".to_owned(),
+                name: self.name.to_owned(),
+                uid: self.name.to_owned(),
             },
             canary: &self.canary,
             stable_ping_pong: self.stable_ping_pong.as_ref(),
@@ -218,7 +221,10 @@ fn told(write: &Write) -> String {
     if let Some(Notice { reason, message }) = notice {
         let _ = writeln!(told, "event {reason}: {message}");
     }
-    told + &difference(&lines(before), &lines(after))
+    if !after.is_null() {
+        told += &difference(&lines(before), &lines(after));
+    }
+    told
 }
 
 fn lines(object: &Value) -> Vec<String> {

@@ -15,8 +15,13 @@ pub const DESIRED_REPLICAS: &str = "rollout.argoproj.io/desired-replicas";
 /// Annotation of a ReplicaSet: when it may be scaled down.
 pub const SCALE_DOWN_DEADLINE: &str = "scale-down-deadline";
 
-/// Annotation of a Service: the Rollout that sets its selector.
+/// Annotation of a Service or `DestinationRule`: the Rollout that sets its selectors.
 pub const MANAGED_BY: &str = "argo-rollouts.argoproj.io/managed-by-rollouts";
+
+/// Annotation of a `VirtualService` or `DestinationRule`: the Services of experiments that Rollouts
+/// have put there, as JSON, by namespace and name of the Rollout. Argo has none.
+pub const EXPERIMENTS: &str = "rollouts.verdict.dev/experiments";
+
 /// Annotation of a ReplicaSet: what was put into the metadata of its template, as JSON.
 pub const EPHEMERAL_METADATA: &str = "rollout.argoproj.io/ephemeral-metadata";
 
