@@ -11,6 +11,7 @@
 //! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
 //! only what is its own in an object, and writes nothing where nothing differs.
 
+mod gateway_api;
 mod object;
 mod split;
 #[cfg(test)]
@@ -107,6 +108,9 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     };
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
+    }
+    if let Some(settings) = routing.plugins.get(gateway_api::PLUGIN) {
+        routers.push(Box::new(gateway_api::GatewayApi::new(subject, settings)));
     }
     routers
 }
