@@ -46,6 +46,7 @@ pub use measure::{
 };
 pub use problem::Problem;
 pub(crate) use problem::joined;
+pub(crate) use reading::read_strictly;
 pub use reading::{Extra, Preserved, Unreadable};
 pub use rollout::{
     AnalysisRunLimits, AntiAffinity, BlueGreenStrategy, CanaryStrategy, PingPong, PodTemplate,

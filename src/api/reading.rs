@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
+use super::problem::Problem;
+
 /// Fields that a type does not know, kept so that they are written back.
 pub type Extra = BTreeMap<String, Value>;
 
@@ -57,13 +59,7 @@ where
         }
         if !discard(&mut value, &path).is_null() {
             unreadable.push(Unreadable {
-                path: path
-                    .iter()
-                    .fold(root.to_owned(), |text, segment| match segment {
-                        Segment::Seq { index } => text + &format!("[{index}]"),
-                        Segment::Map { key } => text + "." + key,
-                        Segment::Enum { .. } | Segment::Unknown => text,
-                    }),
+                path: path_text(root, &path),
                 expected: expected(&error.inner().to_string()),
             });
         }
@@ -73,6 +69,44 @@ where
         expected: "an object of this kind".to_owned(),
     });
     T::default()
+}
+
+/// Reads what only this program defines or reads: what it does not know is wrong, too. `T` denies
+/// unknown fields. All that is wrong is told; the value is whole only if nothing is.
+pub(crate) fn read_strictly<T>(root: &str, mut value: Value) -> (T, Vec<Problem>)
+where
+    T: DeserializeOwned + Default,
+{
+    let mut problems: Vec<Problem> = Vec::new();
+    for _ in 0..MAX_BAD_PARTS {
+        let error = match serde_path_to_error::deserialize::<_, T>(&value) {
+            Ok(read) => return (read, problems),
+            Err(error) => error,
+        };
+        let path: Vec<Segment> = reachable(&value, error.path());
+        let field = path_text(root, &path);
+        // What was discarded may be missed then.
+        let is_known = |known: &Problem| known.field.starts_with(&field);
+        if !problems.iter().any(is_known) {
+            let why = format!("Invalid value: {}", error.inner());
+            problems.push(Problem::new(field, why));
+        }
+        if path.is_empty() {
+            break;
+        }
+        discard(&mut value, &path);
+    }
+    (T::default(), problems)
+}
+
+/// A path as Kubernetes writes it.
+fn path_text(root: &str, path: &[Segment]) -> String {
+    path.iter()
+        .fold(root.to_owned(), |text, segment| match segment {
+            Segment::Seq { index } => text + &format!("[{index}]"),
+            Segment::Map { key } => text + "." + key,
+            Segment::Enum { .. } | Segment::Unknown => text,
+        })
 }
 
 /// The part of `path` that leads through `value`.

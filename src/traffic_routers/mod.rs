@@ -14,6 +14,7 @@
 mod ambassador;
 mod apisix;
 mod app_mesh;
+mod gateway_api;
 mod istio;
 mod object;
 mod smi;
@@ -121,15 +122,17 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
         routers.push(Box::new(router));
     }
     if let Some(settings) = &routing.app_mesh {
-        routers.push(Box::new(app_mesh::AppMesh::new(
-            subject, settings, versions,
-        )));
+        let router = app_mesh::AppMesh::new(subject, settings, versions);
+        routers.push(Box::new(router));
     }
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
     }
     if let Some(settings) = &routing.apisix {
         routers.push(Box::new(apisix::Apisix::new(subject, settings)));
+    }
+    if let Some(settings) = routing.plugins.get(gateway_api::PLUGIN) {
+        routers.push(Box::new(gateway_api::GatewayApi::new(subject, settings)));
     }
     routers
 }
