@@ -5,6 +5,7 @@
 
 mod events;
 mod status;
+mod untyped;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl Error {
                 };
                 (reason, Some(status.code), status.reason.clone())
             }
-            kube::Error::Service(cause) => (cause.to_string(), None, String::new()),
+            kube::Error::Service(cause) => (whole_story(&**cause), None, String::new()),
             other => (other.to_string(), None, String::new()),
         };
         Self {
@@ -95,6 +96,12 @@ impl Error {
             code,
             status_reason,
         }
+    }
+
+    /// Why, in the words of the API server if it answered.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.reason
     }
 
     /// The object has changed since it was read.
@@ -134,6 +141,20 @@ impl Error {
             Some(_) => "Refused",
         }
     }
+}
+
+/// An error and its causes: that a connection failed says little without the reason.
+fn whole_story(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !told.contains(&text) {
+            told = format!("{told}: {text}");
+        }
+        cause = error.source();
+    }
+    told
 }
 
 /// The API server did not answer in time. Whether it did what was asked is not known.

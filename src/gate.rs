@@ -245,6 +245,12 @@ fn plan(action: GateAction, target: &Target) -> Result<Plan, String> {
     }
 }
 
+/// Why an action does not fit a Rollout as it is; nothing if it does.
+#[must_use]
+pub fn misfit(action: GateAction, rollout: &Rollout) -> Option<String> {
+    rollout::plan(action, rollout).err()
+}
+
 #[cfg(test)]
 #[expect(
     clippy::needless_pass_by_value,

@@ -29,6 +29,9 @@ pub mod rollout;
 /// What a verdict does to the object that an AnalysisRun's gate names.
 pub mod gate;
 
+/// What is wrong with manifests.
+pub mod lint;
+
 /// A Rollout and all it owns, as people see it.
 pub mod view;
 

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "experiment",
     "rollout",
     "gate",
+    "lint",
     "view",
     "clock",
     "cluster",
@@ -40,6 +41,7 @@ const PURE: &[&str] = &[
     "experiment",
     "rollout",
     "gate",
+    "lint",
     "view",
 ];
 

@@ -20,6 +20,7 @@ mod layers;
 mod leader;
 mod manifests;
 mod metadata;
+mod plugin;
 mod processes;
 mod prometheus_verdict;
 mod readme;

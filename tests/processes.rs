@@ -69,7 +69,7 @@ async fn answers(url: &str) -> Option<(u16, String)> {
 
 /// A controller with its probes on ports that were free a moment ago; another process may have
 /// taken one since, and then other ports are tried.
-async fn start_controller(kubeconfig: &str) -> (Program, u16, u16) {
+pub(crate) async fn start_controller(kubeconfig: &str) -> (Program, u16, u16) {
     for _ in 0..5 {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (health, metrics) = (free(), free());

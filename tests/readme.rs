@@ -67,6 +67,7 @@ fn words(text: &str) -> Vec<String> {
 /// Whether a command is done at once, and needs nothing but this program and the usual tools.
 fn is_quick(command: &str) -> bool {
     command.starts_with("verdict eval")
+        || command.starts_with("verdict lint") && !command.contains("sarif")
         || command.starts_with("verdict crds") && !command.contains("kubectl")
 }
 
@@ -80,7 +81,26 @@ fn every_call_is_one_that_the_program_understands() {
         let parsed = Args::try_parse_from(call);
         assert!(parsed.is_ok(), "{call:?}: {}", parsed.unwrap_err());
     }
-    for command in ["eval", "crds", "cluster", "controller", "demo"] {
+    let commands = [
+        "eval",
+        "crds",
+        "cluster",
+        "controller",
+        "demo",
+        "set",
+        "get",
+        "promote",
+        "abort",
+        "retry",
+        "undo",
+        "status",
+        "wait",
+        "why",
+        "list",
+        "lint",
+        "create",
+    ];
+    for command in commands {
         assert!(
             calls.iter().any(|call| call[1] == command),
             "`{command}` is not shown"

@@ -13,6 +13,7 @@
 
 mod args;
 mod assess;
+mod by_hand;
 mod conditions;
 mod decide;
 mod event;
@@ -35,6 +36,7 @@ mod timelines;
 mod validate;
 mod verdict;
 
+pub use by_hand::{ByHand, ByHandError, run_from_template};
 pub use decide::{Decision, JobRef, Observed, Task, decide};
 pub use event::RunEvent;
 pub use field_ref::field;

@@ -63,6 +63,12 @@ impl Templates {
         self.0.keys()
     }
 
+    /// Whether a template was looked up, and is not there.
+    #[must_use]
+    pub fn is_known_to_be_gone(&self, key: &TemplateKey) -> bool {
+        matches!(self.0.get(key), Some(None))
+    }
+
     /// The templates that `references` lead to and that have not been looked up yet. Empty when
     /// all have been.
     #[must_use]

@@ -2,25 +2,33 @@
 
 mod args;
 mod cluster;
+mod completion;
 mod controller;
 mod crds;
 mod data_file;
 mod demo;
 mod eval;
 mod leader;
+mod plugin;
 mod print;
+mod program;
+mod screen;
 mod serving;
+mod usage;
 
+use std::env;
+use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
-
 use crate::api::GoDuration;
 
 pub use args::Args;
+pub use plugin::{Around, Error};
 pub use print::Output;
+pub use program::Program;
+pub use screen::Screen;
 
 /// What a command answers, as the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,22 +41,20 @@ pub enum Exit {
     Unknown,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::No => 1,
-            Exit::Unknown => 2,
-        })
-    }
-}
-
 /// Parses the command line, runs it and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let words: Vec<OsString> = env::args_os().collect();
+    let program = Program::called(words.first().map(OsString::as_os_str));
     let mut output = Output::standard();
-    args::run(&args, &mut output).into()
+    if let Some(exit) = completion::answer(&words, program, &mut output) {
+        return program.code(exit).into();
+    }
+    let exit = match Args::read(program, &words, &mut output) {
+        Ok(args) => args::run(&args, program, &mut output),
+        Err(exit) => exit,
+    };
+    program.code(exit).into()
 }
 
 /// Runs a command that waits.

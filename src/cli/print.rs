@@ -6,6 +6,7 @@ use std::io::{self, Write};
 pub struct Output {
     data: Box<dyn Write + Send>,
     talk: Box<dyn Write + Send>,
+    is_gone: bool,
 }
 
 impl Output {
@@ -21,17 +22,30 @@ impl Output {
         Self {
             data: Box::new(data),
             talk: Box::new(talk),
+            is_gone: false,
         }
     }
 
     /// Writes a line of data.
     pub fn data(&mut self, line: impl std::fmt::Display) {
-        let _ = writeln!(self.data, "{line}").and_then(|()| self.data.flush());
+        self.text(&format!("{line}\n"));
+    }
+
+    /// Writes data as it is, at once.
+    pub fn text(&mut self, text: &str) {
+        let written = self.data.write_all(text.as_bytes());
+        self.is_gone |= written.and_then(|()| self.data.flush()).is_err();
     }
 
     /// Writes a line of talk: progress, hints, errors.
     pub fn talk(&mut self, line: impl std::fmt::Display) {
         let _ = writeln!(self.talk, "{line}").and_then(|()| self.talk.flush());
+    }
+
+    /// Whether the reader of the data went away: there is nobody to go on for.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
     }
 }
 

@@ -3,6 +3,30 @@
 use super::status::{ABORTED, TIMED_OUT};
 use crate::api::{BlueGreenStrategy, ConditionType, Phase, Rollout, RolloutPhase, RolloutStatus};
 
+/// Phase and message as a reader of the object should take them: what the status says, unless the
+/// controller has yet to see what was changed.
+///
+/// # Source
+/// `GetRolloutPhase` in `utils/rollout/rolloututil.go` of Argo Rollouts.
+#[must_use]
+pub fn seen(rollout: &Rollout) -> (RolloutPhase, String) {
+    let status = rollout.status.clone().unwrap_or_default();
+    let generation = rollout.metadata.generation.unwrap_or_default();
+    let observed = status.observed_generation.parse::<i64>();
+    if observed.is_ok_and(|observed| observed < generation) {
+        let message = "waiting for rollout spec update to be observed";
+        return (RolloutPhase::Progressing, message.into());
+    }
+    if status.controller_pause && status.pause_conditions.is_empty() {
+        let message = "waiting for rollout to unpause";
+        return (RolloutPhase::Progressing, message.into());
+    }
+    match status.phase {
+        Some(phase) => (phase, status.message),
+        None => phase_of(rollout, &status),
+    }
+}
+
 /// Phase and message: the first that fits.
 ///
 /// # Source
@@ -79,5 +103,46 @@ fn unfinished(
         Some("waiting for analysis to complete")
     } else {
         Some("waiting for post-promotion verification to complete")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(changes: &Value) -> String {
+        let mut rollout = json!({
+            "metadata": { "generation": 3 },
+            "spec": { "strategy": { "canary": {} } },
+            "status": { "observedGeneration": "3", "phase": "Healthy" },
+        });
+        json_patch::merge(&mut rollout, changes);
+        let (phase, message) = seen(&serde_json::from_value(rollout).unwrap());
+        format!("{phase}: {message}")
+    }
+
+    #[test]
+    fn a_reader_waits_for_what_the_controller_has_yet_to_see() {
+        let status = |changes: Value| json!({ "status": changes });
+        let unseen = "Progressing: waiting for rollout spec update to be observed";
+        let cases = [
+            (json!({}), "Healthy: "),
+            (status(json!({ "observedGeneration": "2" })), unseen),
+            (status(json!({ "observedGeneration": "4" })), "Healthy: "),
+            (status(json!({ "observedGeneration": "abc" })), "Healthy: "),
+            (
+                status(json!({ "controllerPause": true })),
+                "Progressing: waiting for rollout to unpause",
+            ),
+            (
+                status(json!({ "phase": null })),
+                "Progressing: more replicas need to be updated",
+            ),
+        ];
+        for (changes, expected) in cases {
+            assert_eq!(told(&changes), expected, "{changes}");
+        }
     }
 }

@@ -53,6 +53,15 @@ pub enum Paint {
     None,
 }
 
+/// Which letters the reader has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letters {
+    /// All of Unicode.
+    All,
+    /// Those of ASCII: the locale has no others.
+    Ascii,
+}
+
 /// A line, ready to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct Painted<'a> {

@@ -2,12 +2,29 @@
 //!
 //! ```text
 //! Rollout, ReplicaSets, AnalysisRuns ─ RolloutView::of ─► RolloutView ─ news ─► Lines ─► text
+//! Rollout, Belongings ─ rollout_page ─► Texts ─ shown ─► text
+//! many objects ─ Listing ─► Rows ─ lines ─► Texts
 //! ```
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod age;
 mod analysis;
+mod belongings;
+mod goal;
+mod images;
 mod line;
+mod listing;
 mod news;
+mod page;
+mod pod;
+mod release;
+mod spark;
+mod status;
+mod tags;
+mod text;
+mod tree;
+mod weights;
+mod why;
 
 use std::sync::Arc;
 
@@ -20,9 +37,19 @@ use crate::api::{
 };
 use crate::rollout::labels;
 
+pub use age::{age, human_duration};
 pub use analysis::{AnalysisView, MetricView};
-pub use line::{Line, Mark, Paint};
+pub use belongings::Belongings;
+pub use goal::{Goal, Progress};
+pub use line::{Letters, Line, Mark, Paint};
+pub use listing::{Listing, Row, lines};
 pub use news::news;
+pub use page::{analysis_run_page, experiment_page, rollout_page};
+pub use release::release_lines;
+pub use spark::sparkline;
+pub use text::{Colour, Text, table};
+pub use tree::Detail;
+pub use why::{Happened, Why};
 
 /// Where a Rollout stands.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -175,6 +202,16 @@ impl VersionView {
         }
         version
     }
+}
+
+/// The images that a Rollout's own pod template names.
+fn images_of_template(rollout: &Rollout) -> String {
+    let template = &rollout.spec.template.json;
+    let containers = template.get("spec").map(|pod| &pod["containers"]);
+    let containers = containers.and_then(|list| list.as_array());
+    let images = containers.into_iter().flatten();
+    let images: Vec<&str> = images.filter_map(|it| it["image"].as_str()).collect();
+    images.join(",")
 }
 
 fn waiting(status: &RolloutStatus) -> Option<WaitingView> {

@@ -72,7 +72,7 @@ impl Cluster {
 
 /// The program, if it is there and speaks as the transcripts do; `None` means that the calling test
 /// must leave.
-pub(super) fn kubectl() -> Option<PathBuf> {
+pub(crate) fn kubectl() -> Option<PathBuf> {
     static MINOR: OnceLock<String> = OnceLock::new();
     let program = tool("kubectl")?;
     let minor = MINOR.get_or_init(|| minor_version(&program));
@@ -96,7 +96,7 @@ fn minor_version(program: &Path) -> String {
 }
 
 /// A terminal.
-pub(super) struct Session {
+pub(crate) struct Session {
     program: PathBuf,
     namespace: String,
     /// Holds the kubeconfig, the cache and the files of the session.
@@ -120,7 +120,7 @@ pub(super) struct Answer {
 impl Session {
     /// A terminal whose namespace on the shared cluster is empty; `None` means that the calling
     /// test must leave.
-    pub(super) fn start(namespace: &str) -> Option<Self> {
+    pub(crate) fn start(namespace: &str) -> Option<Self> {
         let program = kubectl()?;
         let cluster = Cluster::shared();
         let session = Self::at(&cluster.url, namespace, program);
@@ -165,7 +165,7 @@ impl Session {
         &Cluster::shared().server
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::view::human_duration;
+
 /// How many names a cell lists before it says how many more there are.
 const LISTED: usize = 3;
 
@@ -127,33 +129,8 @@ pub(super) fn none_if_empty(text: String) -> String {
 /// How long ago a time was, in the two largest units: `5m30s`, `3d4h`.
 pub(super) fn age(time: &str, now: Timestamp) -> String {
     match time.parse::<Timestamp>() {
-        Ok(then) => duration(now.as_second() - then.as_second()),
+        Ok(then) => human_duration(now.as_second() - then.as_second()),
         Err(_) => "<unknown>".to_owned(),
-    }
-}
-
-/// A duration as people read it.
-///
-/// # Source
-/// apimachinery's `duration.HumanDuration`.
-pub(super) fn duration(seconds: i64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    let pair = |big: i64, unit: &str, small: i64, small_unit: &str| match small {
-        0 => format!("{big}{unit}"),
-        small => format!("{big}{unit}{small}{small_unit}"),
-    };
-    match seconds {
-        ..-1 => "<invalid>".to_owned(),
-        -1..0 => "0s".to_owned(),
-        0..120 => format!("{seconds}s"),
-        120..600 => pair(minutes, "m", seconds % 60, "s"),
-        600..10_800 => format!("{minutes}m"),
-        10_800..28_800 => pair(hours, "h", minutes % 60, "m"),
-        28_800..172_800 => format!("{hours}h"),
-        172_800..691_200 => pair(days, "d", hours % 24, "h"),
-        691_200..63_072_000 => format!("{days}d"),
-        63_072_000..252_288_000 => pair(days / 365, "y", days % 365, "d"),
-        _ => format!("{}y", days / 365),
     }
 }
 

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::super::scale::selector_text;
 use super::column::{AGE, Cell, Column, NAME, column, number_at, text, text_at, wide};
 use super::pods;
-use super::row::{Row, duration, items, labels, none_if_empty, texts};
+use super::row::{Row, items, labels, none_if_empty, texts};
+use crate::view::human_duration;
 
 const CONTAINERS: Column = wide("Containers", |row| containers(row, TEMPLATE, "name"));
 const IMAGES: Column = wide("Images", |row| containers(row, TEMPLATE, "image"));
@@ -164,5 +165,5 @@ fn job_duration(row: Row<'_>) -> String {
         return String::new();
     };
     let end = time("/status/completionTime").unwrap_or(row.now);
-    duration(end.as_second() - start.as_second())
+    human_duration(end.as_second() - start.as_second())
 }

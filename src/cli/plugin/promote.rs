@@ -1,0 +1,104 @@
+//! `promote`: let a Rollout go on.
+
+use clap::Args;
+use serde_json::json;
+
+use super::selection::{self, Selection, Work, each};
+use super::{Around, Error, names};
+use crate::api::{GateAction, Rollout};
+use crate::cli::{Exit, Output};
+use crate::gate;
+use crate::rollout::operations::{self, Promote, Promotion};
+
+/// Let Rollouts go on
+///
+/// Ends the pause at which a Rollout waits, or its current step. With --full all that is left is
+/// skipped, analyses too.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  {prog} promote web
+  {prog} promote web --full
+  {prog} promote -l team=shop --dry-run")]
+pub(in crate::cli) struct PromoteArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Skip all that is left: steps, pauses and analyses
+    #[arg(long)]
+    full: bool,
+    #[arg(long, short = 'c', hide = true)]
+    skip_current_step: bool,
+    #[arg(long, short = 'a', hide = true)]
+    skip_all_steps: bool,
+}
+
+pub(super) async fn run(
+    args: &PromoteArgs,
+    around: &Around,
+    output: &mut Output,
+) -> Result<Exit, Error> {
+    let how = how(args, output)?;
+    let done = match how {
+        Promote::Full => "fully promoted",
+        Promote::Next | Promote::SkipCurrentStep | Promote::SkipAllSteps => "promoted",
+    };
+    let action = match how {
+        Promote::Full => GateAction::PromoteFull,
+        Promote::Next | Promote::SkipCurrentStep | Promote::SkipAllSteps => GateAction::Promote,
+    };
+    let dry_run = args.selection.dry_run;
+    let work = Work {
+        done,
+        misfit: |rollout: &Rollout| gate::misfit(action, rollout),
+        act: async |name: &str| {
+            let rollout = selection::rollout(around, name).await?;
+            let promotion = operations::promotion(&rollout, how).map_err(Error::new)?;
+            if dry_run {
+                let Promotion { status, object, .. } = promotion;
+                let unsent: Vec<_> = status.into_iter().chain(object).collect();
+                return Ok(format!(
+                    "rollout '{name}' {done} (dry run): {}",
+                    json!(unsent)
+                ));
+            }
+            send(around, name, &promotion).await?;
+            Ok(format!("rollout '{name}' {done}"))
+        },
+    };
+    each(&args.selection, work, around, output).await
+}
+
+fn how(args: &PromoteArgs, output: &mut Output) -> Result<Promote, Error> {
+    if args.skip_current_step {
+        output.talk(
+            "Flag --skip-current-step has been deprecated, use without the flag instead ex: \
+             promote ROLLOUT_NAME",
+        );
+    }
+    if args.skip_all_steps {
+        output.talk("Flag --skip-all-steps has been deprecated, use --full instead");
+    }
+    match (args.skip_current_step, args.skip_all_steps) {
+        (true, true) => Err(Error::new(
+            "Cannot use skip-current-step and skip-all-steps flags at the same time",
+        )),
+        (true, false) => Ok(Promote::SkipCurrentStep),
+        (false, true) => Ok(Promote::SkipAllSteps),
+        (false, false) if args.full => Ok(Promote::Full),
+        (false, false) => Ok(Promote::Next),
+    }
+}
+
+async fn send(around: &Around, name: &str, promotion: &Promotion) -> Result<(), Error> {
+    let (cluster, namespace) = (&around.cluster, &around.namespace);
+    if let Some(status) = &promotion.status {
+        let sent = cluster.patch_status::<Rollout>(namespace, name, status, &promotion.unified);
+        if let Err(error) = sent.await {
+            return Err(names::explained::<Rollout>(around, name, error).await);
+        }
+    }
+    match &promotion.object {
+        Some(object) => super::operate::merge::<Rollout>(around, name, object).await,
+        None => Ok(()),
+    }
+}

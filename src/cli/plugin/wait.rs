@@ -1,0 +1,99 @@
+//! `wait`: until a Rollout is as it should be.
+
+use std::time::Duration;
+
+use clap::Args;
+use futures::StreamExt as _;
+
+use super::status::changes;
+use super::{Around, Error, live, names};
+use crate::api::Rollout;
+use crate::cli::{Exit, Output, duration};
+use crate::view::{Belongings, Goal, Progress};
+
+/// Wait until a Rollout is healthy, paused, degraded or at a step
+///
+/// Exits 0 as soon as one of the goals is reached, and 1 if the release is aborted or the time is up
+/// before.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  {prog} wait web --for healthy --timeout 10m
+  {prog} wait web --for paused --for healthy
+  {prog} wait web --for step=3")]
+pub(in crate::cli) struct WaitArgs {
+    /// Name of the Rollout
+    #[arg(value_name = "ROLLOUT")]
+    name: String,
+    /// What it is to be: healthy, paused, degraded or step=N; may be repeated
+    #[arg(long = "for", value_name = "GOAL", required = true)]
+    goals: Vec<Goal>,
+    /// How long at most, such as 10m; 0: for ever
+    #[arg(long, short, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+}
+
+pub(super) async fn run(
+    args: &WaitArgs,
+    around: &Around,
+    output: &mut Output,
+) -> Result<Exit, Error> {
+    let mut rollout = live::read::<Rollout>(around, &args.name).await?;
+    let mut changes = Box::pin(changes(around, &args.name));
+    let limit = args.timeout.filter(|limit| !limit.is_zero());
+    let end = tokio::time::sleep(limit.unwrap_or(Duration::from_hours(24 * 365)));
+    tokio::pin!(end);
+    loop {
+        if let Some(exit) = reached(args, &rollout, output)? {
+            return Ok(exit);
+        }
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(Some(newer)) => rollout = newer,
+                Some(None) | None => {
+                    return Err(names::missing::<Rollout>(around, &args.name).await);
+                }
+            },
+            () = &mut end => return Err(late(args, &rollout)),
+            () = around.stop.cancelled() => return Err(Error::new("interrupted")),
+        }
+    }
+}
+
+fn reached(args: &WaitArgs, rollout: &Rollout, output: &mut Output) -> Result<Option<Exit>, Error> {
+    let mut lost = None;
+    let mut open = false;
+    for goal in &args.goals {
+        match goal.progress(rollout) {
+            Progress::Reached => {
+                output.data(format_args!("rollout '{}' is {goal}", args.name));
+                return Ok(Some(Exit::Done));
+            }
+            Progress::UnderWay => open = true,
+            Progress::Lost(why) => lost = Some(why),
+        }
+    }
+    match lost {
+        Some(why) if !open => Err(Error::no(format!(
+            "rollout '{}' will not be {}: {why}",
+            args.name,
+            named(&args.goals)
+        ))),
+        _ => Ok(None),
+    }
+}
+
+fn late(args: &WaitArgs, rollout: &Rollout) -> Error {
+    let goals = named(&args.goals);
+    let error = Error::no(format!(
+        "timed out waiting for rollout '{}' to be {goals}",
+        args.name
+    ));
+    let waiting = Belongings::default().view_of(rollout).waiting;
+    error.maybe_hint(waiting.map(|waiting| format!("it waits: {}", waiting.sentence)))
+}
+
+fn named(goals: &[Goal]) -> String {
+    let goals: Vec<String> = goals.iter().map(ToString::to_string).collect();
+    goals.join(" or ")
+}

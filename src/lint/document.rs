@@ -1,0 +1,258 @@
+//! YAML files as documents whose parts know their lines.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
+
+/// Where something stands in a file; both count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The column.
+    pub column: u64,
+}
+
+/// One object of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The file, as it was named.
+    pub file: String,
+    /// The object.
+    pub value: Value,
+    places: BTreeMap<String, Place>,
+}
+
+impl Document {
+    /// Reads the documents of a file; empty ones are left out. JSON is YAML, too.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn read(file: &str, text: &str) -> Result<Vec<Self>, String> {
+        let options = serde_saphyr::options! { legacy_octal_numbers: true, };
+        let nodes: Vec<Node> =
+            serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+                // What follows the first line draws the place.
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                first.trim_start_matches("error: ").to_owned()
+            })?;
+        let documents = nodes.into_iter().map(|node| {
+            let mut places = BTreeMap::new();
+            let value = node.taken(String::new(), &mut places);
+            Self {
+                file: file.to_owned(),
+                value,
+                places,
+            }
+        });
+        Ok(documents
+            .filter(|document| !document.value.is_null())
+            .collect())
+    }
+
+    /// The text of a field at the top, or of one in its metadata.
+    pub(super) fn text(&self, pointer: &str) -> &str {
+        let value = self.value.pointer(pointer);
+        value.and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether it is of a kind of an API group, in any version.
+    pub(super) fn is(&self, group: &str, kind: &str) -> bool {
+        let api_version = self.text("/apiVersion");
+        let own = api_version.split_once('/').map_or("", |(group, _)| group);
+        own == group && self.text("/kind") == kind
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// The place of a part such as `spec.steps[1].setWeight`, or of what it is in.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<Place> {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.places.get(path) {
+                return Some(*place);
+            }
+            if path.is_empty() {
+                return None;
+            }
+            path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
+        }
+    }
+
+    /// The value of a part.
+    pub(super) fn part(&self, path: &str) -> Option<&Value> {
+        let steps = path
+            .split(['.', '['])
+            .map(|step| step.trim_end_matches(']'));
+        let mut steps = steps.filter(|step| !step.is_empty());
+        steps.try_fold(&self.value, |at, step| match at.as_array() {
+            Some(items) => items.get(step.parse::<usize>().ok()?),
+            None => at.get(step),
+        })
+    }
+}
+
+/// A value whose parts know their places.
+struct Node(Spanned<Shape>);
+
+enum Shape {
+    Plain(Value),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The value; the places of its parts go to `places`.
+    fn taken(self, path: String, places: &mut BTreeMap<String, Place>) -> Value {
+        let location = self.0.referenced;
+        let place = Place {
+            line: location.line(),
+            column: location.column(),
+        };
+        let value = match self.0.value {
+            Shape::Plain(value) => value,
+            Shape::List(items) => {
+                let items = items.into_iter().enumerate();
+                let items =
+                    items.map(|(index, item)| item.taken(format!("{path}[{index}]"), places));
+                Value::Array(items.collect())
+            }
+            Shape::Map(fields) => {
+                let mut map = Map::new();
+                for (name, field) in fields {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    let value = field.taken(format!("{path}{dot}{name}"), places);
+                    map.insert(name, value);
+                }
+                Value::Object(map)
+            }
+        };
+        places.insert(path, place);
+        value
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Shapes)
+    }
+}
+
+struct Shapes;
+
+impl<'de> Visitor<'de> for Shapes {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Shape, E> {
+        Ok(Shape::Plain(value.into()))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Shape, E> {
+        Ok(Shape::Plain(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Shape, E> {
+        Ok(Shape::Plain(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Shape, E> {
+        Ok(Shape::Plain(value.into()))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Shape, E> {
+        Ok(Shape::Plain(value.into()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Shape, E> {
+        Ok(Shape::Plain(Value::Null))
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Shape, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Shape, D::Error> {
+        Shape::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Shape::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Shape::Map(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TEXT: &str = "\
+kind: A
+spec:
+  steps:
+  - setWeight: 20
+  - pause: {}
+---
+---
+{\"kind\": \"B\", \"n\": 1.5}
+";
+
+    #[test]
+    fn parts_know_their_lines() {
+        let documents = Document::read("f.yaml", TEXT).unwrap();
+        let values: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
+        let steps = json!([{ "setWeight": 20 }, { "pause": {} }]);
+        let expected = [
+            json!({ "kind": "A", "spec": { "steps": steps } }),
+            json!({ "kind": "B", "n": 1.5 }),
+        ];
+        assert_eq!(values, expected.iter().collect::<Vec<_>>());
+        let line = |path: &str| documents[0].place(path).unwrap().line;
+        assert_eq!(line("spec.steps[0].setWeight"), 4);
+        assert_eq!(
+            line("spec.steps[1].pause.duration"),
+            5,
+            "the nearest that is there"
+        );
+        assert_eq!(documents[1].place("n").unwrap().line, 8);
+        assert_eq!(
+            documents[0].part("spec.steps[0].setWeight"),
+            Some(&json!(20))
+        );
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused() {
+        assert!(Document::read("f.yaml", "a: 1\na: 2\n").is_err());
+        assert!(Document::read("f.yaml", "a: [1\n").is_err());
+    }
+}

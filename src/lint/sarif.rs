@@ -1,0 +1,48 @@
+//! Findings in the form that code hosts show beside a change.
+
+use serde_json::{Value, json};
+
+use super::{Finding, Severity};
+
+/// A SARIF 2.1.0 log of one run.
+#[must_use]
+pub fn sarif(findings: &[Finding]) -> Value {
+    let results: Vec<Value> = findings.iter().map(result).collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "verdict", "version": env!("CARGO_PKG_VERSION"),
+                "rules": [{ "id": "manifest",
+                    "shortDescription": { "text": "Manifests of Argo Rollouts' kinds are valid" } }],
+            } },
+            "results": results,
+        }],
+    })
+}
+
+fn result(finding: &Finding) -> Value {
+    let level = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let Finding {
+        file,
+        line,
+        column,
+        object,
+        field,
+        message,
+        ..
+    } = finding;
+    let mut place = json!({ "artifactLocation": { "uri": file } });
+    if *line > 0 {
+        place["region"] = json!({ "startLine": line, "startColumn": column.max(&1) });
+    }
+    json!({
+        "ruleId": "manifest", "level": level,
+        "message": { "text": format!("{object}: {field}: {message}") },
+        "locations": [{ "physicalLocation": place }],
+    })
+}

@@ -1,0 +1,306 @@
+//! AnalysisTemplates, AnalysisRuns, and what uses them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::{Document, Findings, Naming, Severity, promql};
+use crate::analysis::{Prepared, TemplateKey, Templates, Wanted, endless, merge};
+use crate::api::{
+    AnalysisRun, AnalysisRunSpec, AnalysisTemplate, AnalysisTemplateRef, AnalysisTemplateSpec,
+    Argument, ClusterAnalysisTemplate, Experiment, GROUP, Problem, Rollout, RolloutAnalysis,
+    RolloutArgument,
+};
+
+/// What an argument without a value is taken for. What is wrong with all of them is wrong.
+const SAMPLES: [&str; 3] = ["1", "5m", "a"];
+
+/// The templates that documents define.
+#[must_use]
+pub fn templates(documents: &[Document]) -> Templates {
+    let mut found = Templates::default();
+    for document in documents {
+        if let Some((key, spec)) = template(document) {
+            found.insert(key, Some(Arc::new(spec)));
+        }
+    }
+    found
+}
+
+/// The templates that documents use and none of them defines.
+#[must_use]
+pub fn needed(documents: &[Document], known: &Templates) -> BTreeSet<TemplateKey> {
+    let used = documents.iter().flat_map(|document| {
+        uses(document)
+            .into_iter()
+            .flat_map(|used| used.templates)
+            .chain(
+                template(document)
+                    .into_iter()
+                    .flat_map(|(_, spec)| spec.templates),
+            )
+    });
+    known.missing(&used.collect::<Vec<_>>())
+}
+
+fn template(document: &Document) -> Option<(TemplateKey, AnalysisTemplateSpec)> {
+    let key = |cluster_scope| TemplateKey {
+        cluster_scope,
+        name: document.name().to_owned(),
+    };
+    if document.is(GROUP, "AnalysisTemplate") {
+        let read = AnalysisTemplate::deserialize(&document.value).ok()?;
+        Some((key(false), read.spec))
+    } else if document.is(GROUP, "ClusterAnalysisTemplate") {
+        let read = ClusterAnalysisTemplate::deserialize(&document.value).ok()?;
+        Some((key(true), read.spec))
+    } else {
+        None
+    }
+}
+
+/// Checks what is no Rollout: a template, a run, an Experiment.
+pub(super) fn check(known: &Templates, searched: bool, findings: &mut Findings<'_>) {
+    let document = findings.document;
+    if let Some((_, spec)) = template(document) {
+        check_metrics(&spec, findings);
+        check_missing(&spec.templates, "spec.templates", known, searched, findings);
+    } else if document.is(GROUP, "AnalysisRun") {
+        if let Ok(run) = AnalysisRun::deserialize(&document.value) {
+            unreadable(&run.unreadable, findings);
+            check_spec(&run.spec, &[], findings);
+        }
+    } else if document.is(GROUP, "Experiment") {
+        for used in uses(document) {
+            check_missing(&used.templates, &used.field, known, searched, findings);
+        }
+    }
+}
+
+fn unreadable(parts: &[crate::api::Unreadable], findings: &mut Findings<'_>) {
+    for part in parts {
+        let why = format!("Invalid value: expected {}", part.expected);
+        let problem = Problem::new(part.path.clone(), why);
+        findings.add(Severity::Error, Naming::Whole, &problem);
+    }
+}
+
+fn check_metrics(spec: &AnalysisTemplateSpec, findings: &mut Findings<'_>) {
+    if let Ok(read) = AnalysisTemplate::deserialize(&findings.document.value) {
+        unreadable(&read.unreadable, findings);
+    }
+    // One that only names others has nothing of its own to check.
+    if spec.metrics.is_empty() && !spec.templates.is_empty() {
+        return;
+    }
+    let open: Vec<String> = spec
+        .args
+        .iter()
+        .filter(|arg| arg.value.is_none() && arg.value_from.is_none())
+        .map(|arg| arg.name.clone())
+        .collect();
+    let spec = AnalysisRunSpec {
+        metrics: spec.metrics.clone(),
+        args: spec.args.clone(),
+        dry_run: spec.dry_run.clone(),
+        measurement_retention: spec.measurement_retention.clone(),
+        ..AnalysisRunSpec::default()
+    };
+    check_spec(&spec, &open, findings);
+}
+
+/// Checks metrics of which the arguments `open` have no value.
+fn check_spec(spec: &AnalysisRunSpec, open: &[String], findings: &mut Findings<'_>) {
+    let tries: Vec<(Vec<Problem>, Vec<Problem>)> =
+        SAMPLES.iter().map(|sample| judged(spec, sample)).collect();
+    let (problems, warnings) = &tries[0];
+    for problem in problems {
+        let is_sure = tries
+            .iter()
+            .all(|(others, _)| others.iter().any(|other| other.field == problem.field));
+        // What does not depend on an argument is wrong whatever the others say.
+        if is_sure || !depends(findings.document, &problem.field, open) {
+            findings.add(Severity::Error, Naming::Whole, &in_spec(problem));
+        }
+    }
+    for warning in warnings.iter().filter(|warning| {
+        tries
+            .iter()
+            .all(|(others, all)| !others.is_empty() || all.contains(warning))
+    }) {
+        findings.add(Severity::Warning, Naming::Whole, &in_spec(warning));
+    }
+    for (index, metric) in spec.metrics.iter().enumerate() {
+        if let Some(prometheus) = &metric.provider.prometheus {
+            let field = format!("spec.metrics[{index}].provider.prometheus.query");
+            if let Some((severity, problem)) = promql::check(&field, &prometheus.query) {
+                findings.add(severity, Naming::Whole, &problem);
+            }
+        }
+    }
+}
+
+/// Problems and warnings when arguments without a value have this one.
+fn judged(spec: &AnalysisRunSpec, sample: &str) -> (Vec<Problem>, Vec<Problem>) {
+    let mut spec = spec.clone();
+    for arg in &mut spec.args {
+        if arg.value.is_none() && arg.value_from.is_none() {
+            arg.value = Some(sample.to_owned());
+        }
+    }
+    match Prepared::new(&AnalysisRun::new("lint", spec)) {
+        Ok(prepared) => (Vec::new(), prepared.warnings().to_vec()),
+        Err(invalid) => (invalid.problems().to_vec(), Vec::new()),
+    }
+}
+
+fn in_spec(problem: &Problem) -> Problem {
+    Problem::new(format!("spec.{}", problem.field), problem.message.clone())
+}
+
+fn depends(document: &Document, field: &str, open: &[String]) -> bool {
+    let part = document.part(&format!("spec.{field}"));
+    let text = part.map(Value::to_string).unwrap_or_default();
+    open.iter()
+        .any(|name| text.contains(&format!("{{{{args.{name}}}}}")))
+}
+
+/// A use of templates.
+struct Use {
+    field: String,
+    templates: Vec<AnalysisTemplateRef>,
+    args: Vec<Argument>,
+    /// Whether its end is waited for.
+    must_end: bool,
+}
+
+/// Checks the analyses that a Rollout uses.
+pub(super) fn check_uses(
+    _rollout: &Rollout,
+    known: &Templates,
+    searched: bool,
+    findings: &mut Findings<'_>,
+) {
+    for used in uses(findings.document) {
+        if check_missing(&used.templates, &used.field, known, searched, findings) {
+            continue;
+        }
+        let wanted = Wanted {
+            field: &used.field,
+            templates: &used.templates,
+            args: &used.args,
+            dry_run: &[],
+            measurement_retention: &[],
+        };
+        match merge(&wanted, known) {
+            Err(problems) => findings.errors(Naming::Whole, &problems),
+            Ok(merged) => {
+                for warning in &merged.warnings {
+                    findings.add(Severity::Warning, Naming::Whole, warning);
+                }
+                if used.must_end {
+                    findings.errors(Naming::Whole, &endless(&merged.spec, &used.field));
+                }
+            }
+        }
+    }
+}
+
+/// Tells the templates that are nowhere; answers whether there are any.
+fn check_missing(
+    references: &[AnalysisTemplateRef],
+    field: &str,
+    known: &Templates,
+    searched: bool,
+    findings: &mut Findings<'_>,
+) -> bool {
+    let missing = known.missing(references);
+    let gone = references
+        .iter()
+        .map(TemplateKey::from)
+        .filter(|key| searched && known.is_known_to_be_gone(key));
+    let gone: BTreeSet<TemplateKey> = gone.collect();
+    for key in &gone {
+        let problem = Problem::invalid(field, &key.name, format!("{key} not found"));
+        findings.add(Severity::Error, Naming::Whole, &problem);
+    }
+    for key in &missing {
+        let why = format!("{key} is in none of the files: --live looks it up in the cluster");
+        let problem = Problem::invalid(field, &key.name, why);
+        findings.add(Severity::Warning, Naming::Whole, &problem);
+    }
+    !missing.is_empty() || !gone.is_empty()
+}
+
+/// All uses of templates in a document.
+fn uses(document: &Document) -> Vec<Use> {
+    if document.is(GROUP, "Rollout") {
+        let read = Rollout::deserialize(&document.value).ok();
+        return read.iter().flat_map(uses_of_rollout).collect();
+    }
+    if !document.is(GROUP, "Experiment") {
+        return Vec::new();
+    }
+    let read = Experiment::deserialize(&document.value).ok();
+    let analyses = read.into_iter().flat_map(|it| it.spec.analyses);
+    let used = analyses.enumerate().map(|(index, analysis)| Use {
+        field: format!("spec.analyses[{index}].templateName"),
+        templates: vec![AnalysisTemplateRef {
+            template_name: analysis.template_name,
+            cluster_scope: analysis.cluster_scope,
+            ..AnalysisTemplateRef::default()
+        }],
+        args: analysis.args,
+        must_end: false,
+    });
+    used.collect()
+}
+
+fn uses_of_rollout(rollout: &Rollout) -> Vec<Use> {
+    let mut uses = Vec::new();
+    let mut add = |field: String, analysis: Option<&RolloutAnalysis>, must_end: bool| {
+        uses.extend(analysis.map(|analysis| Use {
+            field: format!("{field}.templates"),
+            templates: analysis.templates.clone(),
+            args: analysis.args.iter().map(argument).collect(),
+            must_end,
+        }));
+    };
+    let strategy = &rollout.spec.strategy;
+    if let Some(canary) = &strategy.canary {
+        add(
+            "spec.strategy.canary.analysis".into(),
+            canary.analysis.as_ref(),
+            false,
+        );
+        for (index, step) in canary.steps.iter().enumerate() {
+            let field = format!("spec.strategy.canary.steps[{index}].analysis");
+            add(field, step.analysis.as_deref(), true);
+        }
+    }
+    if let Some(plan) = &strategy.blue_green {
+        let at = "spec.strategy.blueGreen";
+        let before = plan.pre_promotion_analysis.as_ref();
+        add(format!("{at}.prePromotionAnalysis"), before, true);
+        let after = plan.post_promotion_analysis.as_ref();
+        add(format!("{at}.postPromotionAnalysis"), after, true);
+    }
+    uses
+}
+
+/// An argument with some value: which one is known only when the analysis begins.
+fn argument(written: &RolloutArgument) -> Argument {
+    let is_read = written.value_from.is_some();
+    let value = if is_read {
+        "a".to_owned()
+    } else {
+        written.value.clone()
+    };
+    Argument {
+        name: written.name.clone(),
+        value: Some(value),
+        ..Argument::default()
+    }
+}

@@ -1,0 +1,249 @@
+//! What is found in manifests.
+
+use super::*;
+use crate::analysis::Templates;
+
+const ROLLOUT: &str = "\
+apiVersion: argoproj.io/v1alpha1
+kind: Rollout
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'web:1'}]}
+  strategy:
+    canary:
+      steps:
+      - setWeight: 20
+";
+
+const TEMPLATE: &str = "\
+apiVersion: argoproj.io/v1alpha1
+kind: AnalysisTemplate
+metadata: {name: rate}
+spec:
+  args:
+  - name: service
+  - {name: limit, value: '0.95'}
+  - name: window
+  - name: tries
+  metrics:
+  - name: rate
+    interval: '{{args.window}}'
+    count: '{{args.tries}}'
+    successCondition: result[0] >= {{args.limit}}
+    provider:
+      prometheus:
+        address: http://prometheus
+        query: sum(rate(good{service=\"{{args.service}}\"}[{{args.window}}]))
+";
+
+/// `line severity field: message`, a finding each.
+fn found(text: &str) -> Vec<String> {
+    let documents = Document::read("f.yaml", text).unwrap();
+    let findings = lint(&documents, &templates(&documents), false);
+    let told = |it: &Finding| {
+        let level = if it.severity == Severity::Error {
+            "error"
+        } else {
+            "warning"
+        };
+        format!("{} {level} {}: {}", it.line, it.field, it.message)
+    };
+    findings.iter().map(told).collect()
+}
+
+fn assert_found(text: &str, expected: &[&str]) {
+    let found = found(text);
+    assert_eq!(found.len(), expected.len(), "{text}\n{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn nothing_is_wrong_with_what_is_right() {
+    assert_found(ROLLOUT, &[]);
+    assert_found(TEMPLATE, &[]);
+}
+
+#[test]
+fn mistakes_of_a_rollout_are_found_with_their_lines() {
+    let cases = [
+        (
+            ("setWeight: 20", "setWeight: 120"),
+            "12 error spec.strategy.canary.steps[0].setWeight: Invalid value: 120: ",
+        ),
+        (
+            ("setWeight: 20", "setWieght: 20"),
+            "12 error spec.strategy.canary.steps[0].setWieght: json: unknown field \"setWieght\"",
+        ),
+        (
+            (
+                "      steps:",
+                "      maxSurge: 0\n      maxUnavailable: 0\n      steps:",
+            ),
+            "11 error spec.strategy.canary.maxSurge: Invalid value: 0: MaxSurge and",
+        ),
+        (
+            ("  selector: {matchLabels: {app: web}}\n", ""),
+            "5 error spec.selector: Required value: Rollout has missing field '.spec.selector'",
+        ),
+    ];
+    for ((from, to), expected) in cases {
+        let found = found(&ROLLOUT.replace(from, to));
+        assert!(
+            found.iter().any(|it| it.starts_with(expected)),
+            "{found:#?}\n{expected}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_of_a_template_are_found_whatever_its_arguments() {
+    let cases = [
+        (
+            ("result[0] >= {{args.limit}}", "result[0 >= 1"),
+            "14 error spec.metrics[0].successCondition: Invalid value: \"result[0 >= 1\"",
+        ),
+        (
+            (
+                "result[0] >= {{args.limit}}",
+                "result[0 >= {{args.service}}",
+            ),
+            "14 error spec.metrics[0].successCondition: Invalid value",
+        ),
+        (
+            ("'{{args.window}}'", "5 minutes"),
+            "12 error spec.metrics[0].interval: Invalid value: \"5 minutes\"",
+        ),
+        (
+            ("[{{args.window}}]))", "[{{args.window}}])"),
+            "18 error spec.metrics[0].provider.prometheus.query: Invalid value: ",
+        ),
+    ];
+    for ((from, to), expected) in cases {
+        let found = found(&TEMPLATE.replace(from, to));
+        assert!(
+            found.iter().any(|it| it.starts_with(expected)),
+            "{found:#?}\n{expected}"
+        );
+    }
+    let misspelt = found(&TEMPLATE.replace("{{args.limit}}", "{{args.limmit}}"));
+    assert!(
+        misspelt
+            .iter()
+            .any(|it| it.contains("failed to resolve {{args.limmit}}")),
+        "{misspelt:?}"
+    );
+}
+
+#[test]
+fn a_limit_that_never_trips_is_warned_of() {
+    let text = TEMPLATE
+        .replace("'{{args.window}}'", "1m")
+        .replace("count: '{{args.tries}}'", "count: 2\n    failureLimit: 2");
+    assert_found(
+        &text,
+        &[
+            "14 warning spec.metrics[0].failureLimit: Invalid value: 2: with count (2) <= failureLimit",
+        ],
+    );
+}
+
+#[test]
+fn templates_are_looked_for_in_all_files() {
+    let analysis = "- setWeight: 20\n      - analysis: {templates: [{templateName: rate}]}\n";
+    let using = ROLLOUT.replace("- setWeight: 20\n", analysis);
+    assert_found(
+        &using,
+        &[
+            "13 warning spec.strategy.canary.steps[1].analysis.templates: Invalid value: \"rate\": \
+            AnalysisTemplate 'rate' is in none of the files",
+        ],
+    );
+    let both = format!("{using}---\n{TEMPLATE}");
+    let found = found(&both);
+    assert!(
+        found
+            .iter()
+            .any(|it| it.contains("args.service was not resolved")),
+        "{found:?}"
+    );
+    let documents = Document::read("f.yaml", &using).unwrap();
+    let mut known = templates(&documents);
+    for key in needed(&documents, &known) {
+        known.insert(key, None);
+    }
+    let found = lint(&documents, &known, true);
+    let expected = "Invalid value: \"rate\": AnalysisTemplate 'rate' not found";
+    assert_eq!(found[0].message, expected);
+    assert_eq!(found[0].severity, Severity::Error);
+}
+
+#[test]
+fn a_background_template_may_be_endless_and_that_of_a_step_may_not() {
+    let endless = TEMPLATE
+        .replace("    count: '{{args.tries}}'\n", "")
+        .replace("  - name: service\n", "  - {name: service, value: a}\n")
+        .replace("  - name: window\n", "  - {name: window, value: 1m}\n")
+        .replace("  - name: tries\n", "");
+    let using = |analysis: &str| {
+        format!(
+            "{}---\n{endless}",
+            ROLLOUT.replace("      steps:\n", analysis)
+        )
+    };
+    let background = "      analysis: {templates: [{templateName: rate}]}\n      steps:\n";
+    assert_found(&using(background), &[]);
+    let step = "      steps:\n      - analysis: {templates: [{templateName: rate}]}\n";
+    assert_found(
+        &using(step),
+        &[
+            "12 error spec.strategy.canary.steps[0].analysis.templates: Invalid value: \"rate\": the \
+            metric runs indefinitely",
+        ],
+    );
+}
+
+#[test]
+fn services_and_routes_must_fit_the_rollout() {
+    let named = ROLLOUT.replace(
+        "      steps:",
+        "      canaryService: svc\n      stableService: stable\n      trafficRouting:\n        \
+         nginx: {stableIngress: in}\n        istio: {virtualService: {name: vs}}\n      steps:",
+    );
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: svc}\n\
+        spec: {selector: {app: other}}\n";
+    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: in}\nspec:\n  \
+        rules: [{http: {paths: [{backend: {service: {name: other}}}]}}]\n";
+    let routes = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: vs}\n\
+        spec: {http: [{route: [{destination: {host: stable}}]}]}\n";
+    let found = found(&[&named, service, ingress, routes].join("---\n"));
+    for expected in [
+        "11 error spec.strategy.canary.canaryService: Invalid value: \"svc\": Service \"svc\" has \
+         unmatch label \"app\" in rollout",
+        "14 error spec.strategy.canary.trafficRouting.nginx.stableIngress: Invalid value: \"in\": \
+         ingress `in` has no rules using service stable backend",
+        "15 error spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: \
+         \"vs\": Istio VirtualService has invalid HTTP routes. Error: no destination has the host svc",
+    ] {
+        assert!(
+            found.iter().any(|it| it == expected),
+            "{found:#?}\n{expected}"
+        );
+    }
+}
+
+#[test]
+fn a_form_for_code_hosts_names_file_and_line() {
+    let text = ROLLOUT.replace("setWeight: 20", "setWeight: 120");
+    let documents = Document::read("f.yaml", &text).unwrap();
+    let log = sarif(&lint(&documents, &Templates::default(), false));
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["level"], "error");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "f.yaml");
+    assert_eq!(place["region"]["startLine"], 12);
+}

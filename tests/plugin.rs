@@ -1,0 +1,10 @@
+//! The kubectl plugin as people see it: what they type, what they read, and the exit code. The
+//! cluster is in memory and the clock is paused.
+
+mod desk;
+mod explaining;
+mod making;
+mod operating;
+mod reading;
+mod terminal;
+mod walk;
