@@ -76,7 +76,7 @@ fn check_service(
     if rollout.spec.workload_ref.is_some() {
         return;
     }
-    let template = &rollout.spec.template.json;
+    let template = rollout.spec.template.json();
     let own = template.get("metadata").map(|metadata| &metadata["labels"]);
     let selector = service
         .value

@@ -16,7 +16,7 @@ pub fn problems(rollout: &Rollout) -> Vec<Problem> {
     };
     let mut problems = Plan::of(rollout, before).err().unwrap_or_default();
     problems.retain(|problem| *problem != elsewhere);
-    if refers && !rollout.spec.template.json.is_empty() {
+    if refers && !rollout.spec.template.fields().is_empty() {
         let why = "Internal error: template must be empty for workload reference rollout";
         problems.push(Problem::new("spec.template", why));
     }

@@ -206,7 +206,7 @@ impl VersionView {
 
 /// The images that a Rollout's own pod template names.
 fn images_of_template(rollout: &Rollout) -> String {
-    let template = &rollout.spec.template.json;
+    let template = rollout.spec.template.json();
     let containers = template.get("spec").map(|pod| &pod["containers"]);
     let containers = containers.and_then(|list| list.as_array());
     let images = containers.into_iter().flatten();

@@ -41,7 +41,8 @@ async fn a_release_is_steered_by_hand() {
         .0
         .duration_since(world.clock.now());
     assert!((5398..=5400).contains(&wanted.as_secs()), "{wanted}");
-    let containers = &rollout.spec.template.json["spec"]["containers"];
+    let template = rollout.spec.template.json();
+    let containers = &template["spec"]["containers"];
     assert_eq!(containers[0]["image"], "web:1");
     insta::assert_snapshot!(desk.transcript());
 }

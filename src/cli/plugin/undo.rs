@@ -1,7 +1,6 @@
 //! `undo`: back to the pod template of an earlier revision.
 
 use clap::Args;
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, Selector};
 use kube::{Resource as _, ResourceExt as _};
@@ -11,7 +10,7 @@ use super::kind::resource;
 use super::{Around, Error, names};
 use crate::api::Rollout;
 use crate::cli::{Exit, Output};
-use crate::rollout::{WorkloadKind, operations};
+use crate::rollout::{ReplicaSet, WorkloadKind, operations};
 
 /// Bring back the pod template of an earlier revision
 #[derive(Debug, Args)]
