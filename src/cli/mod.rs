@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod leader;
 mod print;
+mod routers;
 mod serving;
 
 use std::future::Future;
