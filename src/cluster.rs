@@ -3,6 +3,7 @@
 //! Every request goes through here, so that every failure reads alike: what could not be done, to
 //! what, and why. Nothing here decides.
 
+mod dynamic;
 mod events;
 mod status;
 mod untyped;
@@ -16,7 +17,6 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
-use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +26,7 @@ use tower::{BoxError, service_fn};
 
 use crate::clock::Clock;
 
+pub use dynamic::{api_resource, whole};
 pub use events::{Event, EventType};
 pub use kube::api::PropagationPolicy;
 pub use status::merge_patch;
@@ -122,10 +123,23 @@ impl Error {
         self.code == Some(404)
     }
 
+    /// There is not even such a kind. Where there is one, the answer says that the object is missing.
+    #[must_use]
+    pub fn is_unknown_kind(&self) -> bool {
+        let is_nothing_there = "the server could not find the requested resource";
+        self.is_not_found() && (self.status_reason != "NotFound" || self.reason == is_nothing_there)
+    }
+
     /// The request itself is wrong or not allowed: to repeat it will not help.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self.code, Some(400 | 401 | 403 | 405 | 413 | 415 | 422))
+    }
+
+    /// Whoever asks may not.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.code == Some(403)
     }
 
     /// Names the failure in metrics: a closed set, unlike the message.
@@ -234,23 +248,6 @@ impl Cluster {
         api.get_opt(name)
             .await
             .map_err(|source| failed::<K>("read", namespace, name, &source))
-    }
-
-    /// Reads an object of a kind that is only known now, `None` if there is none.
-    pub async fn get_dynamic(
-        &self,
-        kind: &ApiResource,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<DynamicObject>, Error> {
-        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, kind);
-        api.get_opt(name).await.map_err(|source| {
-            Error::new(
-                "read",
-                format!("{} `{namespace}/{name}`", kind.kind),
-                &source,
-            )
-        })
     }
 
     /// Reads an object of a kind that has no namespace, `None` if there is none.

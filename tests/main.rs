@@ -27,6 +27,7 @@ mod readme;
 mod releases;
 mod restart;
 mod rollouts;
+mod routing;
 mod services;
 mod simulation;
 mod soak;

@@ -7,19 +7,24 @@ use axum::http::StatusCode;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PodTemplate, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
 use verdict::api::{AnalysisRun, AnalysisTemplate, Experiment, Phase, Rollout, RolloutPhase};
 use verdict::rollout::operations;
 
 use crate::leader::Replica;
-use crate::world::{PROGRAM, World};
+use crate::world::release::a_rollout;
+use crate::world::routers::together;
+use crate::world::{PROGRAM, World, seconds};
 
 const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
 
 /// What is granted and not part of the story: names that are taken, an analysis or an Experiment that
-/// is stopped, cluster-wide templates, and owning objects where that is guarded.
-const UNASKED: [&str; 9] = [
+/// is stopped, cluster-wide templates, owning objects where that is guarded, routes by header of
+/// APISIX, and Istio's subsets.
+const UNASKED: [&str; 13] = [
+    "create apisixroutes",
+    "delete apisixroutes",
     "get replicasets",
     "get analysisruns",
     "patch analysisruns",
@@ -27,8 +32,10 @@ const UNASKED: [&str; 9] = [
     "get clusteranalysistemplates",
     "get experiments",
     "patch experiments",
-    "get rollouts",
     "update rollouts/finalizers",
+    "get destinationrules",
+    "patch destinationrules",
+    "watch destinationrules",
 ];
 
 /// Group, resource and verb.
@@ -170,6 +177,43 @@ async fn a_story_of_references(world: &World) {
     world.until("shop", is_down).await;
 }
 
+/// A Rollout whose traffic all routers divide.
+async fn a_story_of_routers(world: &World) {
+    let router = together();
+    router.install(world).await;
+    world.create_services(&["canary", "stable"]).await;
+    let rollout = a_rollout(json!({
+        "canaryService": "canary", "stableService": "stable", "trafficRouting": router.routing,
+        "steps": [{ "setWeight": 20 }, { "pause": {} }, { "setWeight": 60 }],
+    }));
+    world.create::<Rollout>(rollout).await;
+    world.until_phase(RolloutPhase::Healthy).await;
+    world.release("web:2").await;
+    world.until_phase(RolloutPhase::Paused).await;
+    world.merge_status(json!({ "pauseConditions": null })).await;
+    world.until_phase(RolloutPhase::Healthy).await;
+    // What an update holds is given back.
+    world.release("web:3").await;
+    world.until_phase(RolloutPhase::Paused).await;
+    let policy = PropagationPolicy::Background;
+    world.delete::<Rollout>("web", policy).await;
+    seconds(60).await;
+}
+
+/// What the controllers ask for while a story is told.
+async fn asked_for(world: &World, story: impl Future<Output = ()>) -> BTreeSet<Grant> {
+    let replica = Replica::start(world, PROGRAM);
+    story.await;
+    replica.stop().await;
+    let accesses = world.server.accesses();
+    let ours = accesses.keys().filter(|access| access.program == PROGRAM);
+    ours.map(|access| {
+        let (group, resource) = (access.group.clone(), access.resource.clone());
+        (group, resource, access.verb.to_owned())
+    })
+    .collect()
+}
+
 async fn succeed_with_the_experiment(world: &World) {
     let status = world
         .until_status(|status| !status.canary.current_experiment.is_empty())
@@ -187,20 +231,15 @@ async fn succeed_with_the_experiment(world: &World) {
 #[tokio::test(start_paused = true)]
 async fn the_role_grants_what_the_controllers_ask_for() {
     let world = World::new(|_| (StatusCode::OK, json!(0.99))).await;
-    let replica = Replica::start(&world, PROGRAM);
-    a_broad_story(&world).await;
-    a_story_of_references(&world).await;
-    replica.stop().await;
+    let stories = async {
+        a_broad_story(&world).await;
+        a_story_of_references(&world).await;
+    };
+    let mut asked = Box::pin(asked_for(&world, stories)).await;
+    let world = World::without_sources().await;
+    let story = Box::pin(asked_for(&world, a_story_of_routers(&world)));
+    asked.extend(story.await);
     let granted = granted();
-    let accesses = world.server.accesses();
-    let asked: BTreeSet<Grant> = accesses
-        .keys()
-        .filter(|access| access.program == PROGRAM)
-        .map(|access| {
-            let (group, resource) = (access.group.clone(), access.resource.clone());
-            (group, resource, access.verb.to_owned())
-        })
-        .collect();
     let missing: Vec<&Grant> = asked.difference(&granted).collect();
     assert!(missing.is_empty(), "not granted: {missing:?}");
     let unasked: Vec<String> = granted

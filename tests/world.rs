@@ -3,6 +3,7 @@
 //! Under a paused clock nothing here waits on a socket, so an hour passes in a millisecond.
 
 pub(crate) mod release;
+pub(crate) mod routers;
 pub(crate) mod trouble;
 
 use std::future::Future;

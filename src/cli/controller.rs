@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::leader::{self, LeaderArgs};
+use super::routers::RouterArgs;
 use super::{Exit, Output};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
@@ -148,6 +149,9 @@ pub(super) struct ControllerArgs {
     job_kubeconfig: Option<String>,
 
     #[command(flatten)]
+    routers: RouterArgs,
+
+    #[command(flatten)]
     leader: LeaderArgs,
 }
 
@@ -214,6 +218,7 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
             Some(_) => Leadership::campaigning(),
             None => Leadership::undisputed(),
         },
+        versions: args.routers.versions().into(),
         ..Setup::new(cluster)
     };
     let sources = sources(args, &setup.cluster, clock).await?;

@@ -13,6 +13,7 @@ mod plugin;
 mod print;
 mod program;
 mod screen;
+mod routers;
 mod serving;
 mod usage;
 

@@ -11,10 +11,13 @@ mod scope;
 pub use measure::{Doors, measure, remove_orphans};
 pub use scope::{INSTANCE_ID_LABEL, Scope, watch};
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::telemetry::{Metrics, Readiness};
+use crate::traffic_routers::Versions;
 
 use leader::Leadership;
 
@@ -31,6 +34,8 @@ pub struct Setup {
     pub readiness: Readiness,
     /// Whether passes may be made.
     pub leadership: Leadership,
+    /// Of which versions the objects of traffic routers are.
+    pub versions: Arc<Versions>,
 }
 
 impl Setup {
@@ -43,6 +48,7 @@ impl Setup {
             metrics: Metrics::new(),
             readiness: Readiness::default(),
             leadership: Leadership::undisputed(),
+            versions: Arc::default(),
         }
     }
 

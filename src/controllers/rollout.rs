@@ -5,20 +5,23 @@
 //! ReplicaSets, AnalysisRuns,
 //! Experiments ────────────────▶ Children ────▶ their Rollout's turn
 //! Services ───────────────────▶ Referenced ──▶ the turn of those that name them, or release
-//! Deployments … ──────────────▶ Workloads ───▶ the turn of those that use their pod template
+//! Deployments …,
+//! VirtualServices … ──────────▶ Objects ─────▶ the turn of those that refer to them, or give_back
 //! ```
 //!
-//! Both are watched by tasks of their own: their caches fill while passes wait for them.
+//! All are watched by tasks of their own: their caches fill while passes wait for them.
 
 mod act;
+mod calls;
 mod children;
+mod give_back;
 mod memory;
+mod objects;
 mod referenced;
 mod release;
 mod series;
-mod workloads;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,13 +49,14 @@ use crate::api::{
     AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, Rollout, RolloutPhase,
 };
 use crate::cluster::{self, Cluster, Event};
-use crate::rollout::{self, Decision, Observed, ReplicaSet, Want, WorkloadKind, labels};
+use crate::rollout::{self, Decision, Observed, Obstacle, ReplicaSet, Want, Workload, labels};
 use crate::telemetry::Reconciled;
+use crate::traffic_routers::{Known, Query};
 
 use children::Children;
 use memory::Memory;
+use objects::Objects;
 use referenced::Referenced;
-use workloads::Workloads;
 
 /// Passes at the same time, as Argo's `--rollout-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 10;
@@ -67,6 +71,8 @@ enum Error {
     Observe(cluster::Error),
     #[error("cannot act on a decision: {0}")]
     Act(cluster::Error),
+    #[error("cannot divide the traffic: {0}")]
+    Route(String),
     #[error("cannot write the status: {0}")]
     WriteStatus(cluster::Error),
     /// What a cache showed is older than what is there.
@@ -80,7 +86,7 @@ impl Error {
     fn is_outdated(&self) -> bool {
         match self {
             Self::Outdated(_) => true,
-            Self::Panicked(_) => false,
+            Self::Panicked(_) | Self::Route(_) => false,
             Self::Observe(cause) | Self::Act(cause) | Self::WriteStatus(cause) => {
                 cause.is_conflict()
             }
@@ -94,7 +100,7 @@ struct Context {
     analysis_runs: Children<AnalysisRun>,
     experiments: Children<Experiment>,
     services: Referenced<Service>,
-    workloads: Workloads,
+    objects: Objects,
     memory: Memory,
 }
 
@@ -115,6 +121,8 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let _ends_tasks = stop.clone().drop_guard();
     let (turn, turns) = mpsc::unbounded_channel();
     let (let_go, released) = mpsc::unbounded_channel();
+    let (kind, kinds) = mpsc::unbounded_channel();
+    let (dropped, to_give_back) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         replica_sets: Children::new(turn.clone(), children::any_change),
         analysis_runs: Children::new(turn.clone(), children::another_phase),
@@ -122,7 +130,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
         services: Referenced::new(turn.clone(), let_go, |service| {
             rollout::managed_by(service).is_some()
         }),
-        workloads: Workloads::new(turn),
+        objects: Objects::new(setup.scope.namespace.clone(), kind, turn, dropped),
         memory: Memory::default(),
         setup,
     });
@@ -130,6 +138,10 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
     let tasks = TaskTracker::new();
     watch_children(&context, &tasks, &stop);
     tasks.spawn(release::run(Arc::clone(&context), released, stop.clone()));
+    let (keeper, until) = (Arc::clone(&context), stop.clone());
+    tasks.spawn(async move { keeper.objects.keep(kinds, &keeper.setup, until).await });
+    let until = stop.clone();
+    tasks.spawn(give_back::run(Arc::clone(&context), to_give_back, until));
     series::register(&context.setup.metrics, rollouts.clone());
     let scope = &context.setup.scope;
     let noting = Arc::clone(&context);
@@ -145,9 +157,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
             forget(&noting, &gone);
         }
         if let Ok(watcher::Event::Apply(rollout) | watcher::Event::InitApply(rollout)) = event {
-            let names = rollout::named_services(&rollout.spec).map(str::to_owned);
-            noting.services.refer(rollout, names.collect());
-            noting.workloads.refer(rollout);
+            refer(&noting, rollout);
         }
         if matches!(event, Ok(watcher::Event::InitDone)) {
             noting.services.all_referred();
@@ -207,10 +217,14 @@ fn watch_children(context: &Arc<Context>, tasks: &TaskTracker, shutdown: &Cancel
     .map(|event| event.map(|event| event.modify(|service| service.status = None)));
     let (keeper, until) = (Arc::clone(context), shutdown.clone());
     tasks.spawn(async move { keeper.services.keep(services, until).await });
-    for kind in WorkloadKind::ALL {
-        let (keeper, until) = (Arc::clone(context), shutdown.clone());
-        let setup = context.setup.clone();
-        tasks.spawn(async move { keeper.workloads.keep(kind, setup, until).await });
+}
+
+/// Notes what a Rollout names.
+fn refer(context: &Context, rollout: &Rollout) {
+    let names = rollout::named_services(&rollout.spec).map(str::to_owned);
+    context.services.refer(rollout, names.collect());
+    for query in rollout::named_objects(rollout, &context.setup.versions) {
+        context.objects.refer(&key_of(rollout), &query);
     }
 }
 
@@ -223,7 +237,8 @@ fn without_copy(rollout: &mut Rollout) {
 fn forget(context: &Context, gone: &Identity) {
     context.memory.forget(&gone.uid);
     context.services.forget(&gone.namespace, &gone.name);
-    context.workloads.forget(&gone.namespace, &gone.name);
+    let key = (gone.namespace.clone(), gone.name.clone());
+    context.objects.forget(&key);
     context
         .setup
         .metrics
@@ -265,10 +280,12 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
     if context.memory.is_replaced(rollout) {
         return Ok(Action::await_change());
     }
-    let mut observed = observe(rollout, context).await.map_err(Error::Observe)?;
-    let mut decision = decide(&mut observed, context)
-        .await
-        .map_err(Error::Observe)?;
+    let mut asked = BTreeSet::new();
+    let observed = observe(rollout, context, &mut asked).await;
+    let mut observed = observed.map_err(Error::Observe)?;
+    let decision = decide(&mut observed, context, &mut asked).await;
+    let mut decision = decision.map_err(Error::Observe)?;
+    context.objects.keep_only(&key_of(rollout), &asked);
     Span::current().record("changes", decision.changes.len());
     let done = match act::carry_out(&observed, &decision.changes, context).await {
         Ok(done) => done,
@@ -279,8 +296,14 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
             }
             return Err(Error::Act(cause));
         }
+        Err(act::Failure::NotRouted(why)) => {
+            tell_hindrance(&observed, Obstacle::Router, &why, context).await?;
+            return Err(Error::Route(why));
+        }
         Err(act::Failure::Other(error)) => {
-            tell_hindrance(rollout, &observed, &error, context).await?;
+            if let (Error::Act(cause), false) = (&error, error.is_outdated()) {
+                tell_hindrance(&observed, Obstacle::Change, &cause.to_string(), context).await?;
+            }
             return Err(error);
         }
     };
@@ -303,18 +326,13 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
 /// Says what keeps a decision from being carried out, and what holds nevertheless: an abort, a
 /// deadline that has passed.
 async fn tell_hindrance(
-    rollout: &Rollout,
     observed: &Observed,
-    error: &Error,
+    obstacle: Obstacle,
+    why: &str,
     context: &Context,
 ) -> Result<(), Error> {
-    let Error::Act(cause) = error else {
-        return Ok(());
-    };
-    if error.is_outdated() {
-        return Ok(());
-    }
-    let hindered = rollout::hindered(observed, &cause.to_string());
+    let rollout = &*observed.rollout;
+    let hindered = rollout::hindered(observed, obstacle, why);
     write(rollout, rollout, &hindered, context).await?;
     tell(rollout, &hindered, context).await;
     Ok(())
@@ -362,7 +380,12 @@ async fn tell(rollout: &Rollout, decision: &Decision, context: &Context) {
     }
 }
 
-async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, cluster::Error> {
+/// Notes in `asked` to which objects of other kinds the Rollout refers.
+async fn observe(
+    rollout: &Arc<Rollout>,
+    context: &Context,
+    asked: &mut BTreeSet<Query>,
+) -> Result<Observed, cluster::Error> {
     let namespace = rollout.namespace().unwrap_or_default();
     let uid = rollout.uid().unwrap_or_default();
     let mut replica_sets = context.replica_sets.of(&namespace, &uid);
@@ -389,16 +412,45 @@ async fn observe(rollout: &Arc<Rollout>, context: &Context) -> Result<Observed, 
         services: rollout::named_services(&rollout.spec)
             .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
             .collect(),
-        workload: context.workloads.of(rollout, context.cluster()).await?,
+        workload: workload(rollout, context, asked).await?,
         templates: Templates::default(),
         pods: None,
         plugins: BTreeMap::new(),
+        routers: Known::default(),
+        versions: Arc::clone(&context.setup.versions),
         now: context.now(),
     })
 }
 
+/// The object whose pod template a Rollout uses.
+async fn workload(
+    rollout: &Rollout,
+    context: &Context,
+    asked: &mut BTreeSet<Query>,
+) -> Result<Option<Workload>, cluster::Error> {
+    let Some(place) = Workload::place(rollout) else {
+        return Ok(None);
+    };
+    let (mut known, query) = (Known::default(), Query::One(place.clone()));
+    let (objects, cluster) = (&context.objects, context.cluster());
+    let key = key_of(rollout);
+    objects.look_up(&key, &query, &mut known, cluster).await?;
+    asked.insert(query);
+    let found = known.get(&place);
+    Ok(found.and_then(|found| Workload::read(rollout, found)))
+}
+
+fn key_of(rollout: &Rollout) -> objects::Key {
+    (rollout.namespace().unwrap_or_default(), rollout.name_any())
+}
+
 /// Decides, and looks up what this takes.
-async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, cluster::Error> {
+async fn decide(
+    observed: &mut Observed,
+    context: &Context,
+    asked: &mut BTreeSet<Query>,
+) -> Result<Decision, cluster::Error> {
+    let key = key_of(&observed.rollout);
     loop {
         let decision = rollout::decide(observed);
         if decision.wants.is_empty() {
@@ -418,6 +470,16 @@ async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, 
                 Want::Plugin(call) => {
                     // Plugins cannot be configured yet: there is none.
                     observed.plugins.insert(call, None);
+                }
+                Want::Router(Query::Call(call)) => {
+                    let answer = calls::make(&call, &observed.rollout);
+                    observed.routers.note_answer(call, answer);
+                }
+                Want::Router(query) => {
+                    let (objects, known) = (&context.objects, &mut observed.routers);
+                    let cluster = context.cluster();
+                    objects.look_up(&key, &query, known, cluster).await?;
+                    asked.insert(query);
                 }
             }
         }

@@ -3,16 +3,17 @@
 mod experiments;
 mod plugins;
 mod pods;
+mod routers;
 mod sizes;
 mod steps;
 mod traffic;
 
 use super::decide::Pass;
 use super::plan::Canary;
-use crate::api::PingPongSide;
+use crate::api::{PingPongSide, TrafficWeights};
 
 pub use plugins::{PluginAnswer, PluginCall};
-pub use traffic::{Routes, Routing};
+pub(super) use routers::Routing;
 
 impl Pass<'_> {
     /// One pass of an update that is under way, or over.
@@ -41,15 +42,32 @@ impl Pass<'_> {
         self.switch_services_between(canary, first);
     }
 
-    /// Pods come first, then Services select them, then others go: no Service is left without pods,
-    /// and a Service that cannot be changed keeps nobody from getting pods.
+    /// Pods come first, then Services select them, then weights move, then others go: no Service is
+    /// left without pods, no weight leads to nobody, and a Service or router that cannot be changed
+    /// keeps nobody from getting pods.
     fn switch_services_between(&mut self, canary: &Canary<'_>, first: usize) {
         let moves = self.changes.split_off(first);
         let (come, go): (Vec<_>, Vec<_>) =
             moves.into_iter().partition(|change| self.is_growth(change));
         self.changes.extend(come);
-        self.switch_canary_services(canary);
+        self.switch_stable_service(canary);
+        let routes = self.take_routes();
+        if self.is_canary_left() {
+            self.changes.extend(routes);
+            self.switch_tested_services(canary);
+        } else {
+            self.switch_tested_services(canary);
+            self.changes.extend(routes);
+        }
         self.changes.extend(go);
+    }
+
+    /// Whether traffic goes away from the canary in this pass.
+    fn is_canary_left(&self) -> bool {
+        let weight = |weights: &Option<TrafficWeights>| {
+            weights.as_ref().map_or(0, |weights| weights.canary.weight)
+        };
+        weight(&self.next.canary.weights) < weight(&self.old.canary.weights)
     }
 
     /// The effects of an abort, whoever asked for it.
@@ -106,6 +124,9 @@ impl Pass<'_> {
         let enough = new.pods.available >= self.plan.replicas
             || (canary.threshold.is_some() && canary.is_far_enough(new.pods, self.plan.replicas));
         if self.next.abort || !enough || self.is_end_unverified(canary) {
+            return None;
+        }
+        if self.is_routing_hindered() && !self.is_promoted() {
             return None;
         }
         if self.next.promote_full {

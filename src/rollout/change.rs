@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::canary::{PluginCall, Routing};
+use super::canary::PluginCall;
 use super::duration::Ended;
 use super::revisions::{Member, NewReplicaSet};
 use crate::analysis::TemplateKey;
 use crate::api::{AnalysisRun, Experiment, RolloutStatus};
+use crate::traffic_routers::{Query, Write};
 
 /// One change to the cluster. Making it twice is the same as making it once.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,8 @@ pub enum Change {
     DeleteReplicaSet(Target),
     /// Let a Service select a version, by this merge patch.
     SwitchService(Target, Value),
+    /// Change what divides the traffic. What follows waits for it.
+    Route(Box<Write>),
     /// Change labels and annotations of pods, each by its merge patch; in any order.
     PatchPods(Vec<(Target, Value)>),
     /// Evict pods, in this order, as far as disruption budgets allow.
@@ -99,8 +102,6 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// Written last, so that it never claims a change which was not made.
     pub status: RolloutStatus,
-    /// How a router is to divide the traffic; none where no router does.
-    pub routing: Option<Routing>,
     /// Told after the status was written.
     pub notices: Vec<Notice>,
     /// An update that ends with this status: counted after it was written.
@@ -118,7 +119,6 @@ impl Decision {
         Self {
             changes: vec![],
             status,
-            routing: None,
             notices: vec![],
             ended: None,
             wake_at: None,
@@ -136,4 +136,6 @@ pub enum Want {
     Pods(String),
     /// What a plugin says.
     Plugin(PluginCall),
+    /// Something that a traffic router has to know.
+    Router(Query),
 }

@@ -24,6 +24,7 @@ use crate::api::{
     AnalysisRun, AnalysisTemplateRef, BlueGreenStatus, CanaryStatus, ConditionType, Experiment,
     PauseCondition, PauseReason, Problem, Rollout, RolloutStatus,
 };
+use crate::traffic_routers::{Known, Versions};
 
 /// All that a decision about one Rollout may depend on, the time included.
 #[derive(Debug, Clone)]
@@ -40,13 +41,17 @@ pub struct Observed {
     /// there, by name.
     pub services: BTreeMap<String, Arc<Service>>,
     /// The object that its `workloadRef` names, if that is there.
-    pub workload: Option<Arc<Workload>>,
+    pub workload: Option<Workload>,
     /// Templates that were looked up because a decision asked for them.
     pub templates: Templates,
     /// The pods that its selector picks, if a decision asked for them.
     pub pods: Option<Vec<Pod>>,
     /// What plugins have said, because a decision asked; none of those that there are not.
     pub plugins: BTreeMap<PluginCall, Option<PluginAnswer>>,
+    /// What is known of the objects that divide the traffic, because decisions asked.
+    pub routers: Known,
+    /// Of which versions those are.
+    pub versions: Arc<Versions>,
     /// The time of this pass.
     pub now: Timestamp,
 }
@@ -87,14 +92,23 @@ pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     }
 }
 
+/// Which change could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// One to the Rollout or to what it owns or names.
+    Change,
+    /// One to what divides the traffic.
+    Router,
+}
+
 /// What is to be written and told when a change could not be made: nothing of the decision but what
 /// holds without it, such as an abort or a deadline that has passed.
 #[must_use]
-pub fn hindered(observed: &Observed, why: &str) -> Decision {
+pub fn hindered(observed: &Observed, obstacle: Obstacle, why: &str) -> Decision {
     let old = observed.rollout.status.clone().unwrap_or_default();
     let (rollout, problems) = workload::resolved(observed);
     match Plan::of(&rollout, problems) {
-        Ok(plan) => Pass::new(observed, &rollout, &plan, old).hindered(why),
+        Ok(plan) => Pass::new(observed, &rollout, &plan, old).hindered(obstacle, why),
         Err(_) => Decision::only(old),
     }
 }
@@ -137,7 +151,8 @@ pub(super) struct Pass<'a> {
     pub(super) abort_cause: Option<String>,
     /// What keeps a Rollout from where it should be, where nothing else tells.
     pub(super) waits_for: Option<Waiting>,
-    pub(super) routing: Option<Routing>,
+    /// What its traffic routers have to say.
+    pub(super) routing: Routing,
     /// The update that ends in this pass.
     pub(super) ended: Option<Ended>,
     /// What this pass has found on its way.
@@ -179,7 +194,7 @@ impl<'a> Pass<'a> {
             wake_at: None,
             abort_cause: None,
             waits_for: None,
-            routing: None,
+            routing: Routing::default(),
             ended: None,
             turn: Turn::Ordinary,
         }
@@ -230,13 +245,17 @@ impl<'a> Pass<'a> {
         invalid(self.observed, &self.old, problems, wake_at)
     }
 
-    fn hindered(mut self, why: &str) -> Decision {
+    fn hindered(mut self, obstacle: Obstacle, why: &str) -> Decision {
+        let reason = match obstacle {
+            Obstacle::Change => Reason::CannotAct,
+            Obstacle::Router => Reason::TrafficRouting,
+        };
         self.hear_wishes();
         self.check_deadline();
         if self.next.abort {
             self.go_back();
         }
-        self.waits_for = Some(Waiting::new(Reason::CannotAct, why));
+        self.waits_for = Some(Waiting::new(reason, why));
         status::settle(&mut self);
         // What is new in the spec has not been followed yet.
         self.next
@@ -256,7 +275,6 @@ impl<'a> Pass<'a> {
         Decision {
             changes: self.changes,
             status: self.next,
-            routing: self.routing,
             notices: self.notices,
             ended: self.ended,
             wake_at: self.wake_at,
@@ -264,19 +282,20 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What the spec names must be there: Services at all times, and before anything moves for a
+    /// What the spec names must be there: Services and what divides the traffic at all times, and before anything moves for a
     /// new version or new steps, all that analyses need.
     fn refusal(&mut self) -> Option<Decision> {
-        let services = self.service_problems();
+        let mut named = self.service_problems();
+        named.extend(self.router_problems());
         let mut problems = self.template_problems();
-        if !self.wants.is_empty() || (services.is_empty() && problems.is_empty()) {
+        if !self.wants.is_empty() || (named.is_empty() && problems.is_empty()) {
             return None;
         }
         if problems.is_empty() {
-            // A Service that changes is watched.
-            return Some(invalid(self.observed, &self.old, &services, None));
+            // These are watched.
+            return Some(invalid(self.observed, &self.old, &named, None));
         }
-        problems.splice(0..0, services);
+        problems.splice(0..0, named);
         Some(self.refuse(&problems))
     }
 

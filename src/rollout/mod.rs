@@ -41,9 +41,9 @@ mod workload;
 
 pub use crate::api::labels;
 pub use analyses::awaited_runs;
-pub use canary::{PluginAnswer, PluginCall, Routes, Routing};
+pub use canary::{PluginAnswer, PluginCall};
 pub use change::{Change, Decision, Notice, Target, Want};
-pub use decide::{Observed, creation_failed, decide, hindered};
+pub use decide::{Observed, Obstacle, creation_failed, decide, hindered};
 pub use duration::Ended;
 pub use hash::{pod_template_hash, steps_hash};
 pub use phase::seen;
@@ -52,5 +52,5 @@ pub use replica_set::{ReplicaSet, ReplicaSetSpec};
 pub use replicas::{Limits, Pods, Sizes, Split, ideal_split};
 pub use revisions::{NewReplicaSet, is_same_version};
 pub use routed::{CanarySize, Routed, Weights};
-pub use services::{managed_by, named_services, release};
+pub use services::{managed_by, named_objects, named_services, release};
 pub use workload::{Workload, WorkloadKind};

@@ -12,7 +12,9 @@ use super::decide::Pass;
 use super::labels::{MANAGED_BY, POD_TEMPLATE_HASH};
 use super::plan::Canary;
 use super::revisions::Member;
+use super::workload::Workload;
 use crate::api::{CanaryStatus, CanaryStrategy, PingPongSide, Problem, Rollout, RolloutSpec};
+use crate::traffic_routers::{self, Known, Query, Subject, Versions};
 
 /// The Services that a spec names, each once.
 pub fn named_services(spec: &RolloutSpec) -> impl Iterator<Item = &str> {
@@ -21,6 +23,17 @@ pub fn named_services(spec: &RolloutSpec) -> impl Iterator<Item = &str> {
     names.sort_unstable();
     names.dedup();
     names.into_iter()
+}
+
+/// The objects of other kinds that a Rollout names, as far as its spec alone tells.
+#[must_use]
+pub fn named_objects(rollout: &Rollout, versions: &Versions) -> Vec<Query> {
+    let workload = Workload::place(rollout).map(Query::One);
+    let subject = Subject::of(rollout);
+    let routers = subject.map_or_else(Vec::new, |it| traffic_routers::routers(&it, versions));
+    let named = routers.iter();
+    let named = named.flat_map(|router| router.queries(&Known::default()));
+    workload.into_iter().chain(named).collect()
 }
 
 /// The Services that a spec names, with the fields in which it does.
@@ -174,30 +187,40 @@ impl Pass<'_> {
         }
     }
 
-    /// Lets the Services of a canary follow its versions.
+    /// Lets the Service of the stable version follow it.
     ///
-    /// Unlike Argo Rollouts', the stable Service goes on to the new version when the stable one is
-    /// left without pods: users behind it would reach nobody.
+    /// Unlike Argo Rollouts', it goes on to the new version when the stable one is left without pods:
+    /// users behind it would reach nobody.
+    ///
+    /// # Source
+    /// `reconcileStableAndCanaryService` in `rollout/service.go` of Argo Rollouts.
+    pub(super) fn switch_stable_service(&mut self, canary: &Canary<'_>) {
+        let stable = self.stable_version().cloned();
+        let (routed, aborted) = (canary.is_routed(), self.next.abort);
+        let has_pods = |stable: &Member| stable.pods.wanted > 0 || aborted || routed;
+        let serving = stable.filter(has_pods).or(self.revisions.new.clone());
+        if let Some(serving) = serving {
+            self.follow(&canary.written.stable_service, &serving);
+        }
+    }
+
+    /// Lets the Services of the new version follow it.
     ///
     /// # Source
     /// `reconcilePingAndPongService` and `reconcileStableAndCanaryService` in
     /// `rollout/service.go` of Argo Rollouts.
-    pub(super) fn switch_canary_services(&mut self, canary: &Canary<'_>) {
+    pub(super) fn switch_tested_services(&mut self, canary: &Canary<'_>) {
         let written = canary.written;
-        let new = self.revisions.new.clone();
-        let stable = self.stable_version().cloned();
+        let (new, stable) = (self.revisions.new.clone(), self.stable_version().cloned());
+        let is_left_behind = self.weight_left_behind(canary).is_some();
         // As the pass began: its promotion gives the two other roles, not other versions.
         if let (Some(canary), Some(new)) = (canary_turn(written, &self.old.canary), &new)
             && self.old.stable_rs != new.hash
+            && !is_left_behind
         {
             self.switch(canary, &new.hash);
         }
         let (routed, aborted) = (canary.is_routed(), self.next.abort);
-        let has_pods = |stable: &Member| stable.pods.wanted > 0 || aborted || routed;
-        let serving = stable.clone().filter(has_pods).or(new.clone());
-        if let Some(serving) = serving {
-            self.follow(&written.stable_service, &serving);
-        }
         let tested = &written.canary_service;
         match (aborted, stable) {
             // Nobody is led there any more, so it does not matter how many pods there are.
@@ -206,7 +229,7 @@ impl Pass<'_> {
             }
             (true, Some(stable)) if !routed => self.follow(tested, &stable),
             (true, None) if !routed => {}
-            _ if self.weight_left_behind(canary).is_some() => {}
+            _ if is_left_behind => {}
             _ => {
                 if let Some(new) = new {
                     self.follow(tested, &new);

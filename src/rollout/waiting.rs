@@ -38,6 +38,8 @@ pub(super) enum Reason {
     Plugin,
     /// For a plugin that there is not.
     PluginUnusable,
+    /// For a router to divide the traffic.
+    TrafficRouting,
     /// For the router to confirm a weight.
     Router,
     /// For a restart: its time, or its pods.
@@ -63,6 +65,7 @@ impl Reason {
             Self::Experiment => "Experiment",
             Self::Plugin => "Plugin",
             Self::PluginUnusable => "PluginUnusable",
+            Self::TrafficRouting => "TrafficRoutingError",
             Self::Router => "Router",
             Self::Restart => "Restart",
             Self::Pods => "Pods",
@@ -94,6 +97,20 @@ impl Waiting {
     fn since(mut self, time: Option<&Time>) -> Self {
         self.since = time.cloned();
         self
+    }
+}
+
+fn obstacle(reason: Reason, what: &str) -> Notice {
+    let (reason, message) = if reason == Reason::TrafficRouting {
+        (reason.as_str(), what.to_owned())
+    } else {
+        let message = format!("Reconciliation failed with error: {what}");
+        ("ReconciliationError", message)
+    };
+    Notice {
+        warning: true,
+        reason: reason.to_owned(),
+        message,
     }
 }
 
@@ -137,13 +154,9 @@ pub(super) fn record(
     match reason {
         // Told as what they are, and by what moves pods.
         Reason::Invalid | Reason::Aborted | Reason::Pods => None,
-        Reason::CannotAct | Reason::PluginUnusable => {
+        Reason::CannotAct | Reason::PluginUnusable | Reason::TrafficRouting => {
             let known = same.is_some_and(|same| same.message.starts_with(&what));
-            (!known).then(|| Notice {
-                warning: true,
-                reason: "ReconciliationError".into(),
-                message: format!("Reconciliation failed with error: {what}"),
-            })
+            (!known).then(|| obstacle(reason, &what))
         }
         Reason::PausedByUser
         | Reason::Inconclusive

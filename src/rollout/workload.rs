@@ -21,11 +21,8 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::PodTemplate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
-use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Map, Value, json};
 
 use super::canonical;
@@ -33,6 +30,7 @@ use super::change::{Change, Target};
 use super::decide::{Observed, Pass};
 use super::labels;
 use crate::api::{Problem, Rollout, RolloutPhase, ScaleDown, WorkloadRef};
+use crate::traffic_routers::{Place, Resource};
 
 const FIELD: &str = "spec.workloadRef";
 
@@ -48,9 +46,6 @@ pub enum WorkloadKind {
 }
 
 impl WorkloadKind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Deployment, Self::ReplicaSet, Self::PodTemplate];
-
     /// The kind that a reference names. Its version does not matter.
     #[must_use]
     pub fn of(reference: &WorkloadRef) -> Option<Self> {
@@ -64,15 +59,21 @@ impl WorkloadKind {
 
     /// How it is asked for.
     #[must_use]
-    pub fn resource(self) -> ApiResource {
-        match self {
-            Self::Deployment => ApiResource::erase::<Deployment>(&()),
-            Self::ReplicaSet => ApiResource::erase::<ReplicaSet>(&()),
-            Self::PodTemplate => ApiResource::erase::<PodTemplate>(&()),
+    pub fn resource(self) -> Resource {
+        let (group, plural) = match self {
+            Self::Deployment => ("apps", "deployments"),
+            Self::ReplicaSet => ("apps", "replicasets"),
+            Self::PodTemplate => ("", "podtemplates"),
+        };
+        Resource {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            kind: self.as_str(),
+            plural,
         }
     }
 
-    fn as_str(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
             Self::ReplicaSet => "ReplicaSet",
@@ -101,29 +102,45 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Reads an object of a kind. Fields that only newer clusters know are kept.
+    /// Where the object is that a Rollout refers to, if it refers to one.
     #[must_use]
-    pub fn read(kind: WorkloadKind, object: &DynamicObject) -> Self {
-        let spec = &object.data["spec"];
+    pub fn place(rollout: &Rollout) -> Option<Place> {
+        let reference = rollout.spec.workload_ref.as_ref()?;
+        let kind = WorkloadKind::of(reference)?;
+        (!reference.name.is_empty()).then(|| Place {
+            resource: kind.resource(),
+            namespace: rollout.namespace().unwrap_or_default(),
+            name: reference.name.clone(),
+        })
+    }
+
+    /// Reads the object that a Rollout refers to. Fields that only newer clusters know are kept.
+    #[must_use]
+    pub fn read(rollout: &Rollout, object: &Value) -> Option<Self> {
+        let kind = WorkloadKind::of(rollout.spec.workload_ref.as_ref()?)?;
+        let (metadata, spec) = (&object["metadata"], &object["spec"]);
+        let text = |value: &Value| value.as_str().map(str::to_owned);
         let template = match kind {
             WorkloadKind::Deployment | WorkloadKind::ReplicaSet => &spec["template"],
-            WorkloadKind::PodTemplate => &object.data["template"],
+            WorkloadKind::PodTemplate => &object["template"],
         };
-        let noted = object.annotations().get(labels::SCALED_DOWN_FROM);
+        let noted = metadata["annotations"][labels::SCALED_DOWN_FROM].as_str();
         let replicas = spec["replicas"].as_i64();
-        let mut target = Target::any_version(object);
-        target.resource_version = object.resource_version();
-        Self {
+        Some(Self {
             kind,
-            target,
-            generation: object.metadata.generation.unwrap_or(0),
+            target: Target {
+                name: text(&metadata["name"]).unwrap_or_default(),
+                uid: text(&metadata["uid"]),
+                resource_version: text(&metadata["resourceVersion"]),
+            },
+            generation: metadata["generation"].as_i64().unwrap_or(0),
             template: template.as_object().cloned(),
             selector: serde_json::from_value(spec["selector"].clone()).unwrap_or_default(),
             replicas: replicas
                 .and_then(|count| i32::try_from(count).ok())
                 .unwrap_or(1),
             scaled_down_from: noted.and_then(|text| text.parse().ok()),
-        }
+        })
     }
 }
 
@@ -196,7 +213,7 @@ fn find<'a>(
         let why = format!("{} '{name}' {why}", kind.as_str());
         Problem::invalid(format!("{FIELD}.name"), name, why)
     };
-    let workload = observed.workload.as_deref();
+    let workload = observed.workload.as_ref();
     let workload = workload.ok_or_else(|| invalid("not found"))?;
     let template = workload.template.as_ref();
     Ok((
@@ -209,7 +226,7 @@ impl Pass<'_> {
     /// Lets the Deployment that the Rollout refers to make room. The status is settled.
     pub(super) fn make_room(&mut self) {
         let reference = self.rollout.spec.workload_ref.as_ref();
-        let Some((reference, workload)) = reference.zip(self.observed.workload.as_deref()) else {
+        let Some((reference, workload)) = reference.zip(self.observed.workload.as_ref()) else {
             return;
         };
         let now = workload.replicas;

@@ -15,7 +15,9 @@ mod ambassador;
 mod apisix;
 mod app_mesh;
 mod gateway_api;
+mod hold;
 mod istio;
+mod nginx;
 mod object;
 mod smi;
 mod split;
@@ -25,6 +27,7 @@ mod traefik;
 
 use crate::api::{CanaryStrategy, Problem};
 
+pub use hold::{HELD_BY, Holder, holders, names, release};
 pub use object::{Call, Known, Notice, Place, Query, Resource, Verification, Verified, Write};
 pub use split::{Pair, Route, Split, Subject, Version};
 
@@ -85,6 +88,9 @@ pub struct Versions {
     pub app_mesh: String,
     /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
     pub traefik: (String, String),
+    /// Classes of the Ingresses that NGINX serves, beside those that say so in their name. Default:
+    /// `nginx`.
+    pub nginx_ingress_classes: Vec<String>,
 }
 
 impl Default for Versions {
@@ -96,8 +102,57 @@ impl Default for Versions {
             ambassador: owned("getambassador.io", "v2"),
             app_mesh: "v1beta2".to_owned(),
             traefik: owned("traefik.io", "v1alpha1"),
+            nginx_ingress_classes: vec!["nginx".to_owned()],
         }
     }
+}
+
+/// The kinds of objects that routers write.
+#[must_use]
+pub fn kinds(versions: &Versions) -> Vec<Resource> {
+    let (istio, mesh) = ("networking.istio.io", "appmesh.k8s.aws");
+    let (ambassador, version) = &versions.ambassador;
+    let mapping = match ambassador.as_str() {
+        "x.getambassador.io" => ("AmbassadorMapping", "ambassadormappings"),
+        _ => ("Mapping", "mappings"),
+    };
+    let kinds = [
+        (
+            istio,
+            &versions.istio,
+            ("VirtualService", "virtualservices"),
+        ),
+        (
+            istio,
+            &versions.istio,
+            ("DestinationRule", "destinationrules"),
+        ),
+        (
+            "split.smi-spec.io",
+            &versions.smi,
+            ("TrafficSplit", "trafficsplits"),
+        ),
+        (ambassador, version, mapping),
+        (
+            mesh,
+            &versions.app_mesh,
+            ("VirtualRouter", "virtualrouters"),
+        ),
+        (mesh, &versions.app_mesh, ("VirtualNode", "virtualnodes")),
+        (
+            "apisix.apache.org",
+            &"v2".to_owned(),
+            ("ApisixRoute", "apisixroutes"),
+        ),
+    ];
+    let kinds = kinds.map(|(group, version, (kind, plural))| Resource {
+        group: group.to_owned(),
+        version: version.clone(),
+        kind,
+        plural,
+    });
+    let others = [nginx::resource(), traefik::resource(versions)];
+    kinds.into_iter().chain(others).collect()
 }
 
 /// The routers of a canary, in the order in which Argo Rollouts sets them.
@@ -113,6 +168,9 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     };
     if let Some(settings) = &routing.istio {
         routers.push(Box::new(istio::Istio::new(subject, settings, versions)));
+    }
+    if let Some(settings) = &routing.nginx {
+        routers.push(Box::new(nginx::Nginx::new(subject, settings, versions)));
     }
     if let Some(settings) = &routing.smi {
         routers.push(Box::new(smi::Smi::new(subject, settings, versions)));

@@ -101,6 +101,7 @@ pub struct Known {
     objects: BTreeMap<Place, Option<Arc<Value>>>,
     selected: BTreeMap<Query, Vec<Place>>,
     answers: BTreeMap<Call, Result<Value, String>>,
+    unavailable: BTreeMap<Resource, String>,
 }
 
 impl Known {
@@ -108,10 +109,30 @@ impl Known {
     #[must_use]
     pub fn answers(&self, query: &Query) -> bool {
         match query {
-            Query::One(place) => self.objects.contains_key(place),
-            Query::Selected { .. } => self.selected.contains_key(query),
+            Query::One(place) => {
+                self.objects.contains_key(place) || self.unavailable.contains_key(&place.resource)
+            }
+            Query::Selected { resource, .. } => {
+                self.selected.contains_key(query) || self.unavailable.contains_key(resource)
+            }
             Query::Call(call) => self.answers.contains_key(call),
         }
+    }
+
+    /// Notes that objects of a kind cannot be looked up, and why.
+    pub fn note_unavailable(&mut self, resource: Resource, why: String) {
+        self.unavailable.insert(resource, why);
+    }
+
+    /// Why what a query asks for cannot be looked up; none if it can.
+    #[must_use]
+    pub fn why_unavailable(&self, query: &Query) -> Option<&str> {
+        let resource = match query {
+            Query::One(place) => &place.resource,
+            Query::Selected { resource, .. } => resource,
+            Query::Call(_) => return None,
+        };
+        self.unavailable.get(resource).map(String::as_str)
     }
 
     /// Notes an object, or that there is none.
@@ -138,6 +159,12 @@ impl Known {
     pub fn answer(&self, call: &Call) -> Option<Result<&Value, &str>> {
         let answer = self.answers.get(call)?;
         Some(answer.as_ref().map_err(String::as_str))
+    }
+
+    /// All objects that are there.
+    pub fn objects(&self) -> impl Iterator<Item = (&Place, &Arc<Value>)> {
+        let objects = self.objects.iter();
+        objects.filter_map(|(place, object)| Some((place, object.as_ref()?)))
     }
 
     /// The object at a place; none if there is none.
@@ -226,6 +253,17 @@ pub struct Verified {
 }
 
 impl Write {
+    /// Where it is made; none outside of the cluster.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Create { place, .. }
+            | Self::Update { place, .. }
+            | Self::Delete { place, .. } => Some(place),
+            Self::Call(_) => None,
+        }
+    }
+
     /// A change to an object; none if nothing differs.
     #[must_use]
     pub fn update(

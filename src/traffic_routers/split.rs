@@ -1,11 +1,13 @@
 //! Whose traffic is divided, and how.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource as _;
 use serde_json::{Value, json};
 
 use super::object::Place;
 use crate::api::{
-    CanaryStrategy, PingPongSide, SetHeaderRoute, SetMirrorRoute, TrafficWeights, WeightDestination,
+    CanaryStrategy, PingPongSide, Rollout, SetHeaderRoute, SetMirrorRoute, TrafficWeights,
+    WeightDestination,
 };
 
 /// Whose traffic is divided.
@@ -33,6 +35,19 @@ pub struct Pair<'a> {
 }
 
 impl<'a> Subject<'a> {
+    /// A Rollout, as it stands; none without a canary, and before it is written.
+    #[must_use]
+    pub fn of(rollout: &'a Rollout) -> Option<Self> {
+        let status = rollout.status.as_ref();
+        Some(Self {
+            namespace: rollout.metadata.namespace.as_deref().unwrap_or_default(),
+            name: rollout.metadata.name.as_deref()?,
+            owner: rollout.controller_owner_ref(&())?,
+            canary: rollout.spec.strategy.canary.as_deref()?,
+            stable_ping_pong: status.and_then(|status| status.canary.stable_ping_pong.as_ref()),
+        })
+    }
+
     /// `canaryService` and `stableService`.
     #[must_use]
     pub fn services(&self) -> Pair<'a> {

@@ -15,22 +15,25 @@ pub(super) struct Traefik<'a> {
     services: Pair<'a>,
 }
 
+pub(super) fn resource(versions: &Versions) -> Resource {
+    let (group, version) = versions.traefik.clone();
+    Resource {
+        group,
+        version,
+        kind: "TraefikService",
+        plural: "traefikservices",
+    }
+}
+
 impl<'a> Traefik<'a> {
     pub(super) fn new(
         subject: &Subject<'a>,
         settings: &TraefikTrafficRouting,
         versions: &Versions,
     ) -> Self {
-        let (group, version) = versions.traefik.clone();
-        let resource = Resource {
-            group,
-            version,
-            kind: "TraefikService",
-            plural: "traefikservices",
-        };
         Self {
             place: Place {
-                resource,
+                resource: resource(versions),
                 namespace: subject.namespace.to_owned(),
                 name: settings.weighted_traefik_service_name.clone(),
             },

@@ -100,7 +100,7 @@ async fn template_of(
                     reference.kind
                 ))
             })?;
-            (kind.resource(), reference.name.clone())
+            (api_resource(&kind.resource()), reference.name.clone())
         }
     };
     let object = around.cluster.read(&kind, &around.namespace, &name).await?;

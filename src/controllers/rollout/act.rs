@@ -7,12 +7,13 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{Context, Error};
+use super::{Context, Error, calls};
 use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::cluster::{self, Cluster, Created, Namespaced, PropagationPolicy};
 use crate::rollout::{
     Change, NewReplicaSet, Notice, Observed, ReplicaSet, Target, is_same_version,
 };
+use crate::traffic_routers::Write;
 
 /// Pods that are patched at the same time, as Argo's `--ephemeral-metadata-threads`.
 const PODS_AT_ONCE: usize = 10;
@@ -26,6 +27,8 @@ pub(super) enum Failure {
         /// The refusal.
         cause: cluster::Error,
     },
+    /// What divides the traffic cannot be changed, and why. What does not depend on it was done.
+    NotRouted(String),
     /// Another try may help.
     Other(Error),
 }
@@ -44,7 +47,8 @@ pub(super) struct Done {
     pub(super) notices: Vec<Notice>,
 }
 
-/// Makes the changes in order; the first failure ends them.
+/// Makes the changes in order; the first failure ends them. One of a traffic router ends those that
+/// follow but for other routers': pods that came and Services that lead to them come before.
 pub(super) async fn carry_out(
     observed: &Observed,
     changes: &[Change],
@@ -54,56 +58,140 @@ pub(super) async fn carry_out(
         newest: Rollout::clone(&observed.rollout),
         notices: vec![],
     };
-    let newest = &mut done.newest;
-    let namespace = newest.namespace().unwrap_or_default();
-    let cluster = context.cluster();
+    let mut refusal = None;
     for change in changes {
         match change {
-            Change::DefaultReplicas => {
-                let patch = json!({ "spec": { "replicas": 1 } });
-                *newest = patch_rollout(newest, patch, cluster).await?;
-            }
-            Change::Annotate(annotations) => {
-                let patch = json!({ "metadata": { "annotations": annotations } });
-                *newest = patch_rollout(newest, patch, cluster).await?;
-            }
-            Change::CreateReplicaSet(replica_set) => {
-                create_replica_set(newest, replica_set, cluster).await?;
-            }
-            Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
-                patch_object::<ReplicaSet>(&namespace, target, patch, cluster).await?;
-            }
-            Change::DeleteReplicaSet(target) => {
-                delete::<ReplicaSet>(&namespace, target, cluster).await?;
-            }
-            Change::SwitchService(target, patch) => {
-                patch_object::<Service>(&namespace, target, patch, cluster).await?;
-            }
-            Change::PatchPods(pods) => patch_pods(&namespace, pods, cluster).await?,
-            Change::EvictPods(pods) => {
-                done.notices
-                    .extend(evict_pods(&namespace, pods, cluster).await);
-            }
-            Change::ScaleDeployment(target, patch) => {
-                patch_object::<Deployment>(&namespace, target, patch, cluster).await?;
-            }
-            Change::StartAnalysis(run) => start(&**run, cluster).await?,
-            Change::StopAnalysis(target) => {
-                stop::<AnalysisRun>(&namespace, target, cluster).await?;
-            }
-            Change::DeleteAnalysis(target) => {
-                delete::<AnalysisRun>(&namespace, target, cluster).await?;
-            }
-            Change::StartExperiment(experiment) => start(&**experiment, cluster).await?,
-            Change::StopExperiment(target) => {
-                stop::<Experiment>(&namespace, target, cluster).await?;
-            }
-            Change::DeleteExperiment(target) => {
-                delete::<Experiment>(&namespace, target, cluster).await?;
-            }
+            Change::Route(write) => match act_on_route(write, &done.newest, context).await {
+                Ok(notice) => done.notices.extend(notice),
+                Err(Failure::NotRouted(why)) => refusal = refusal.or(Some(why)),
+                Err(other) => return Err(other),
+            },
+            _ if refusal.is_some() => {}
+            other => make(other, &mut done, context.cluster()).await?,
         }
     }
-    Ok(done)
+    match refusal {
+        Some(why) => Err(Failure::NotRouted(why)),
+        None => Ok(done),
+    }
+}
+
+async fn make(change: &Change, done: &mut Done, cluster: &Cluster) -> Result<(), Failure> {
+    let newest = &mut done.newest;
+    let namespace = newest.namespace().unwrap_or_default();
+    match change {
+        // What divides the traffic has a way of its own.
+        Change::Route(_) => {}
+        Change::DefaultReplicas => {
+            let patch = json!({ "spec": { "replicas": 1 } });
+            *newest = patch_rollout(newest, patch, cluster).await?;
+        }
+        Change::Annotate(annotations) => {
+            let patch = json!({ "metadata": { "annotations": annotations } });
+            *newest = patch_rollout(newest, patch, cluster).await?;
+        }
+        Change::CreateReplicaSet(replica_set) => {
+            create_replica_set(newest, replica_set, cluster).await?;
+        }
+        Change::PatchReplicaSet(target, patch) | Change::Scale(target, patch) => {
+            patch_object::<ReplicaSet>(&namespace, target, patch, cluster).await?;
+        }
+        Change::DeleteReplicaSet(target) => {
+            delete::<ReplicaSet>(&namespace, target, cluster).await?;
+        }
+        Change::SwitchService(target, patch) => {
+            patch_object::<Service>(&namespace, target, patch, cluster).await?;
+        }
+        Change::PatchPods(pods) => patch_pods(&namespace, pods, cluster).await?,
+        Change::EvictPods(pods) => {
+            done.notices
+                .extend(evict_pods(&namespace, pods, cluster).await);
+        }
+        Change::ScaleDeployment(target, patch) => {
+            patch_object::<Deployment>(&namespace, target, patch, cluster).await?;
+        }
+        Change::StartAnalysis(run) => start(&**run, cluster).await?,
+        Change::StopAnalysis(target) => {
+            stop::<AnalysisRun>(&namespace, target, cluster).await?;
+        }
+        Change::DeleteAnalysis(target) => {
+            delete::<AnalysisRun>(&namespace, target, cluster).await?;
+        }
+        Change::StartExperiment(experiment) => start(&**experiment, cluster).await?,
+        Change::StopExperiment(target) => {
+            stop::<Experiment>(&namespace, target, cluster).await?;
+        }
+        Change::DeleteExperiment(target) => {
+            delete::<Experiment>(&namespace, target, cluster).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes what divides the traffic. Returns what is told of it.
+async fn act_on_route(
+    write: &Write,
+    rollout: &Rollout,
+    context: &Context,
+) -> Result<Option<Notice>, Failure> {
+    if let Write::Call(call) = write {
+        let told = calls::make(call, rollout);
+        return told.map(|_| None).map_err(Failure::NotRouted);
+    }
+    let place = write.place();
+    let object = route(write, context.cluster()).await;
+    let object = object.map_err(|error| {
+        // The cache does not show what is there by now.
+        let is_outdated = error.is_conflict() || error.is_already_there();
+        if is_outdated || error.is_not_found() {
+            Failure::Other(Error::Outdated(error.to_string()))
+        } else {
+            Failure::NotRouted(error.to_string())
+        }
+    })?;
+    if let Some(place) = place {
+        context.objects.note(place, object);
+    }
+    let (Write::Create { notice, .. }
+    | Write::Update { notice, .. }
+    | Write::Delete { notice, .. }) = write
+    else {
+        return Ok(None);
+    };
+    Ok(notice.as_ref().map(|notice| Notice {
+        warning: false,
+        reason: notice.reason.to_owned(),
+        message: notice.message.clone(),
+    }))
+}
+
+/// Makes a write of a traffic router. Returns the object as it is then.
+pub(super) async fn route(
+    write: &Write,
+    cluster: &Cluster,
+) -> Result<Option<Value>, cluster::Error> {
+    let (verb, place, object) = match write {
+        Write::Create { place, object, .. } => {
+            ("created", place, Some(cluster.make(place, object).await?))
+        }
+        Write::Update {
+            place,
+            before,
+            after,
+            ..
+        } => {
+            let changed = cluster.change(place, before, after).await?;
+            ("changed", place, Some(changed))
+        }
+        Write::Delete { place, before, .. } => {
+            cluster.remove(place, before).await?;
+            ("deleted", place, None)
+        }
+        Write::Call(_) => return Ok(None),
+    };
+    let (kind, name) = (place.resource.kind, &place.name);
+    info!(kind, name, verb, "divided the traffic");
+    Ok(object)
 }
 
 /// Adds the resourceVersion to a patch, so that it holds only for what was observed.

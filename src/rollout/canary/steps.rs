@@ -18,13 +18,14 @@ impl Pass<'_> {
         match self.plan.step(self.next.current_step_index) {
             None => false,
             Some(Step::SetWeight) => {
-                !scaled && self.is_at_desired_counts(canary) && !self.is_weight_unverified()
+                let is_divided = !self.is_weight_unverified() && !self.is_routing_hindered();
+                !scaled && self.is_at_desired_counts(canary) && is_divided
             }
             Some(Step::SetCanaryScale) => !scaled && self.is_at_desired_counts(canary),
             Some(Step::Pause(wait)) => self.is_pause_over(wait, scaled),
             Some(Step::Experiment(_)) => self.is_experiment_successful(),
             Some(Step::Analysis(_)) => self.is_step_analysis_successful(),
-            Some(Step::SetHeaderRoute | Step::SetMirrorRoute) => true,
+            Some(Step::SetHeaderRoute | Step::SetMirrorRoute) => !self.is_routing_hindered(),
             Some(Step::Plugin(plugin)) => !scaled && self.is_plugin_done(plugin),
         }
     }

@@ -4,45 +4,21 @@
 //! the canary's weight grows after its pods, and what goes back to the stable version goes as far as
 //! its pods can take it.
 
+use std::collections::BTreeMap;
+
 use crate::api::{
-    CanaryStrategy, ExperimentTemplateStatus, Phase, SetHeaderRoute, SetMirrorRoute,
-    TrafficRouting, TrafficWeights, WeightDestination,
+    CanaryStrategy, ExperimentTemplateStatus, Phase, TrafficWeights, WeightDestination,
 };
 use crate::rollout::decide::Pass;
 use crate::rollout::plan::Canary;
 use crate::rollout::revisions::Member;
-
-/// How a router should divide the traffic.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Routing {
-    /// Who gets which part.
-    pub weights: TrafficWeights,
-    /// What becomes of the routes that steps set by header or mirror.
-    pub routes: Routes,
-}
-
-/// What becomes of the routes that steps set by header or mirror.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub enum Routes {
-    /// They stay as they are.
-    #[default]
-    Keep,
-    /// All are removed.
-    Remove,
-    /// Those of the step at hand are set; one without a match is removed.
-    Set {
-        /// By header.
-        header: Option<SetHeaderRoute>,
-        /// Copies.
-        mirror: Option<SetMirrorRoute>,
-    },
-}
+use crate::traffic_routers::{Route, Split, Subject, Version};
 
 /// A weight for the canary, and what else follows from the moment of the update.
 struct Desired {
     weight: i32,
     additional: Vec<WeightDestination>,
-    routes: Routes,
+    routes: Vec<Route>,
 }
 
 impl Desired {
@@ -50,30 +26,9 @@ impl Desired {
         Self {
             weight,
             additional: vec![],
-            routes: Routes::Remove,
+            routes: vec![],
         }
     }
-}
-
-/// Whether there is a router at all: `trafficRouting: {}` names none.
-fn has_router(canary: &CanaryStrategy) -> bool {
-    canary.traffic_routing.as_ref().is_some_and(|routing| {
-        let TrafficRouting {
-            istio,
-            nginx,
-            alb,
-            smi,
-            ambassador,
-            app_mesh,
-            traefik,
-            apisix,
-            plugins,
-            ..
-        } = &**routing;
-        let meshes = istio.is_some() || smi.is_some() || app_mesh.is_some();
-        let gateways = nginx.is_some() || ambassador.is_some() || traefik.is_some();
-        meshes || gateways || alb.is_some() || apisix.is_some() || !plugins.is_empty()
-    })
 }
 
 impl Pass<'_> {
@@ -104,7 +59,7 @@ impl Pass<'_> {
 
     /// Divides the traffic anew, as this moment of the update asks.
     pub(super) fn route(&mut self, canary: &Canary<'_>) {
-        if !has_router(canary.written) {
+        if !self.has_router() {
             self.next.canary.weights = None;
             return;
         }
@@ -114,24 +69,32 @@ impl Pass<'_> {
         }
         let desired = self.desired(canary);
         let weights = self.divided(canary, &desired);
-        let before = self.old.canary.weights.as_ref();
-        let same = before.is_some_and(|before| {
-            (&before.canary, &before.stable, &before.additional)
-                == (&weights.canary, &weights.stable, &weights.additional)
-        });
-        if !same {
-            // Another version with the same weight as the one before is no news.
-            let difference = difference(before, &weights);
-            if !difference.is_empty() {
-                let message = format!("Traffic weight updated {difference}");
-                self.notify("TrafficWeightUpdated", message);
-            }
-            self.next.canary.weights = Some(weights.clone());
-        }
-        self.routing = Some(Routing {
+        let split = Split {
+            is_idle: self.is_idle(&weights),
+            whole: canary.whole(),
             weights,
             routes: desired.routes,
-        });
+            versions: self.versions(),
+        };
+        self.direct(canary, &split);
+    }
+
+    fn versions(&self) -> Vec<Version> {
+        let version = |member: &Member| Version {
+            hash: member.hash.clone(),
+            replica_set: member.name.clone(),
+            wanted: member.pods.wanted,
+            available: member.pods.available,
+        };
+        self.revisions.all().map(version).collect()
+    }
+
+    /// Whether the new version gets nothing, and will not for now: since the pass before this one, so
+    /// that routers have led everybody away before what they need for it goes.
+    fn is_idle(&self, weights: &TrafficWeights) -> bool {
+        let before = self.old.canary.weights.as_ref();
+        let before = before.map_or(0, |weights| weights.canary.weight);
+        (self.is_promoted() || self.next.abort) && before == 0 && weights.canary.weight == 0
     }
 
     fn divided(&self, canary: &Canary<'_>, desired: &Desired) -> TrafficWeights {
@@ -227,11 +190,7 @@ impl Pass<'_> {
         let steps = self.plan.step_count();
         let Some(index) = self.next.current_step_index.filter(|_| steps > 0) else {
             // Without steps the promotion moves all traffic, by the stable Service.
-            return Desired {
-                weight: 0,
-                additional: vec![],
-                routes: Routes::Keep,
-            };
+            return Desired::without_routes(0);
         };
         let is_over = index >= steps;
         let wanted = self.weight(canary);
@@ -256,7 +215,7 @@ impl Pass<'_> {
         Desired {
             weight,
             additional,
-            routes: self.routes_of_step(canary.written, index),
+            routes: self.routes(canary.written, index),
         }
     }
 
@@ -314,19 +273,29 @@ impl Pass<'_> {
         status.template_statuses.iter().filter_map(part).collect()
     }
 
-    /// The first version meets no users before it is stable, so its steps set no routes.
-    fn routes_of_step(&self, written: &CanaryStrategy, index: i32) -> Routes {
-        let step = usize::try_from(index)
-            .ok()
-            .and_then(|index| written.steps.get(index));
-        let step = step.filter(|_| self.revision > 1);
-        let header = step.and_then(|step| step.set_header_route.clone());
-        let mirror = step.and_then(|step| step.set_mirror_route.clone());
-        if header.is_none() && mirror.is_none() {
-            Routes::Keep
-        } else {
-            Routes::Set { header, mirror }
+    /// The routes that the steps up to the one at hand have set and not removed, in the order in
+    /// which the spec manages them.
+    ///
+    /// Argo Rollouts sets a route while its step is the one at hand, so never when that step comes
+    /// before the pods.
+    fn routes(&self, written: &CanaryStrategy, index: i32) -> Vec<Route> {
+        // The first version meets no users before it is stable.
+        let reached = usize::try_from(index).ok().filter(|_| self.revision > 1);
+        let reached = reached.map_or(0, |index| index + 1);
+        let mut last: BTreeMap<&str, Option<Route>> = BTreeMap::new();
+        for step in written.steps.iter().take(reached) {
+            if let Some(route) = &step.set_header_route {
+                let is_set = !route.matches.is_empty();
+                last.insert(&route.name, is_set.then(|| Route::Header(route.clone())));
+            }
+            if let Some(route) = &step.set_mirror_route {
+                let is_set = !route.matches.is_empty();
+                last.insert(&route.name, is_set.then(|| Route::Mirror(route.clone())));
+            }
         }
+        let subject = Subject::of(self.rollout);
+        let managed = subject.iter().flat_map(Subject::managed_routes);
+        managed.filter_map(|name| last.remove(name)?).collect()
     }
 
     /// Whether a router does not confirm the weight that it was given.
@@ -342,26 +311,4 @@ impl Pass<'_> {
         self.is_weight_unverified()
             && weights.is_some_and(|weights| weights.canary.weight == canary.whole())
     }
-}
-
-fn difference(before: Option<&TrafficWeights>, now: &TrafficWeights) -> String {
-    let Some(before) = before else {
-        return format!("to {}", now.canary.weight);
-    };
-    let (from, to) = (before.canary.weight, now.canary.weight);
-    let mut parts = Vec::new();
-    if from != to {
-        parts.push(format!("from {from} to {to}"));
-    }
-    if before.additional != now.additional {
-        let one = |part: &WeightDestination| {
-            format!(
-                "{{{} {} {}}}",
-                part.weight, part.service_name, part.pod_template_hash
-            )
-        };
-        let all: Vec<String> = now.additional.iter().map(one).collect();
-        parts.push(format!("additional: [{}]", all.join(" ")));
-    }
-    parts.join(", ")
 }

@@ -169,13 +169,19 @@ impl Use {
     }
 }
 
-/// What is understood and decided, but not done: no router acts on weights yet. The only place that
-/// says so.
+/// Routers that are configured, but not driven yet. The only place that says so.
 pub(super) fn not_yet(spec: &RolloutSpec) -> Vec<Problem> {
     let canary = spec.strategy.canary.as_ref();
-    let routing = canary.and_then(|canary| canary.traffic_routing.as_ref());
-    let refuse = |_| unsupported(format!("{CANARY}.trafficRouting"), "traffic routing");
-    routing.map(refuse).into_iter().collect()
+    let Some(routing) = canary.and_then(|canary| canary.traffic_routing.as_ref()) else {
+        return vec![];
+    };
+    let missing = [
+        (routing.alb.is_some(), "alb"),
+        (!routing.plugins.is_empty(), "plugins"),
+    ];
+    let missing = missing.into_iter().filter(|(is_set, _)| *is_set);
+    let refuse = |(_, name)| unsupported(format!("{CANARY}.trafficRouting.{name}"), "this router");
+    missing.map(refuse).collect()
 }
 
 fn unsupported(field: impl Into<String>, what: &str) -> Problem {

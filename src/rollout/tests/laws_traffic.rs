@@ -63,6 +63,10 @@ proptest! {
             world.pass();
             world.kubelet(0);
             let Some(weights) = world.status().canary.weights else { continue };
+            let told = world.router("TraefikService", "web").unwrap();
+            let told = &told["spec"]["weighted"]["services"];
+            prop_assert_eq!(&told[0]["weight"], weights.stable.weight);
+            prop_assert_eq!(&told[1]["weight"], weights.canary.weight);
             for part in [&weights.canary, &weights.stable] {
                 prop_assert!(
                     world.can_take(part),

@@ -98,17 +98,18 @@ fn everything_that_is_wrong_is_reported_at_once() {
 }
 
 #[test]
-fn a_router_is_refused_by_name_as_long_as_none_is_driven() {
-    let mut world = World::new(json!({"maxSurge": "many", "trafficRouting": {"smi": {}}}));
+fn an_object_that_divides_the_traffic_must_be_there() {
+    let mut world = World::routed(json!({"maxSurge": "many"}));
+    world.routers.clear();
     world.pass();
     let message = world.status().message;
-    for expected in [
-        "spec.strategy.canary.trafficRouting: Unsupported value: traffic routing is not supported \
-         yet",
-        "spec.strategy.canary.maxSurge: Invalid value",
-    ] {
-        assert!(message.contains(expected), "{expected}\nin {message}");
-    }
+    assert!(message.contains("maxSurge: Invalid value"), "{message}");
+    world.change_spec(|spec| spec.strategy.canary.as_mut().unwrap().max_surge = None);
+    world.pass();
+    let message = world.status().message;
+    let expected = "spec.strategy.canary.trafficRouting.traefik.weightedTraefikServiceName: \
+        Invalid value: \"web\": TraefikService not found";
+    assert!(message.contains(expected), "{message}");
     assert!(world.replica_sets.is_empty());
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::api::{RolloutStatus, WeightDestination};
-use crate::rollout::Routes;
 
 fn weights(status: &RolloutStatus) -> (i32, i32) {
     let weights = status.canary.weights.as_ref();
@@ -173,24 +172,6 @@ fn after_an_abort_the_canary_stays_as_long_as_asked() {
 }
 
 #[test]
-fn an_aborted_canary_waits_for_the_router_to_confirm_that_nobody_is_led_there() {
-    let mut world = routed(json!({}));
-    world.way_of_release();
-    world.abort();
-    world.pass();
-    world.change_status(|status| {
-        status.canary.weights.as_mut().unwrap().verified = Some(false);
-    });
-    world.settle();
-    assert_eq!((world.wake_at, world.wanted("web:2")), (None, 2));
-    world.change_status(|status| {
-        status.canary.weights.as_mut().unwrap().verified = Some(true);
-    });
-    world.settle();
-    assert!(world.wake_at.is_some());
-}
-
-#[test]
 fn a_dynamic_abort_unwinds_as_the_stable_version_grows() {
     let quarters = json!([{"setWeight": 25}, {"setWeight": 50}, {"setWeight": 75}, {"pause": {}},
         {"setWeight": 100}]);
@@ -345,12 +326,16 @@ fn a_version_has_few_or_no_pods_but_never_fewer_than_asked() {
 
 #[test]
 fn weights_of_another_whole_divide_alike() {
-    let mut world = World::routed(steps(json!([{"setWeight": 200}, {"pause": {}}])));
-    world.change_spec(|spec| {
-        let routing = json!({"nginx": {"stableIngress": "web"}, "maxTrafficWeight": 1000});
-        let canary = spec.strategy.canary.as_mut().unwrap();
-        canary.traffic_routing = serde_json::from_value(routing).unwrap();
-    });
+    let backend = json!({"service": {"name": "stable", "port": {"number": 80}}});
+    let rules = json!([{"http": {"paths": [{"path": "/", "backend": backend}]}}]);
+    let world = World::routed_by(
+        json!({"nginx": {"stableIngress": "web"}, "maxTrafficWeight": 1000}),
+        steps(json!([{"setWeight": 200}, {"pause": {}}])),
+    );
+    let world = world.with_router(
+        ("networking.k8s.io/v1", "Ingress", "web"),
+        &json!({ "rules": rules }),
+    );
     let mut world = world.started();
     world.release("web:2");
     world.settle();
@@ -471,140 +456,6 @@ fn without_steps_the_promotion_moves_all_traffic() {
 }
 
 #[test]
-fn an_unverified_weight_holds_its_step_and_the_end() {
-    let unverified = |world: &mut World| {
-        world.change_status(|status| {
-            status.canary.weights.as_mut().unwrap().verified = Some(false);
-        });
-    };
-    let mut world = World::routed(steps(json!([{"setWeight": 20}, {"setWeight": 100}]))).started();
-    world.release("web:2");
-    while weights(&world.status()).0 != 20 {
-        world.change_status(|status| status.current_step_index = Some(0));
-        world.pass();
-        world.kubelet(100);
-    }
-    world.change_status(|status| status.current_step_index = Some(0));
-    unverified(&mut world);
-    world.settle();
-    assert_eq!(world.stand("web:1", "web:2"), "2/10 20");
-    assert!(
-        world
-            .waiting()
-            .contains("` at step 1/2 (setWeight: 20); since"),
-        "{}",
-        world.waiting()
-    );
-    world.change_status(|status| status.canary.weights.as_mut().unwrap().verified = None);
-    world.pass();
-    while weights(&world.status()).0 != 100 {
-        world.kubelet(100);
-        world.pass();
-    }
-    unverified(&mut world);
-    world.settle();
-    assert_eq!(world.stand("web:1", "web:2"), "10/10 100");
-    let new = format!("web-{}", world.status().current_pod_hash);
-    assert_eq!(
-        world.waiting(),
-        format!(
-            "Router: the router has not confirmed weight 100 of ReplicaSet `{new}`; since \
-             2026-01-01T00:00:00Z"
-        )
-    );
-    world.change_status(|status| {
-        status.canary.weights.as_mut().unwrap().verified = Some(true);
-    });
-    world.settle();
-    assert_eq!(world.summary(), "Healthy");
-}
-
-#[test]
-fn routes_are_set_at_their_step_and_removed_at_the_end() {
-    let header =
-        json!({"name": "h", "match": [{"headerName": "x", "headerValue": {"exact": "1"}}]});
-    let routing = json!({"istio": {"virtualService": {"name": "web"}},
-        "managedRoutes": [{"name": "h"}, {"name": "m"}]});
-    let canary = json!({"steps": [{"setHeaderRoute": header}, {"setMirrorRoute": {"name": "m"}},
-        {"setWeight": 20}, {"pause": {}}]});
-    let mut world = World::routed(canary);
-    world.change_spec(|spec| {
-        let canary = spec.strategy.canary.as_mut().unwrap();
-        canary.traffic_routing = serde_json::from_value(routing).unwrap();
-    });
-    let mut world = world.started();
-    let routes = |world: &World| world.decide().routing.unwrap().routes;
-    assert_eq!(routes(&world), Routes::Remove);
-    world.release("web:2");
-    let mut seen = Vec::new();
-    for _ in 0..20 {
-        let now = world.decide().routing.map(|routing| routing.routes);
-        if let Some(now) = now.filter(|now| seen.last() != Some(now)) {
-            seen.push(now);
-        }
-        world.pass();
-        world.kubelet(100);
-    }
-    // Without pods nobody is led to the canary: its step comes and goes.
-    assert_eq!(seen, [Routes::Remove, Routes::Keep]);
-    assert_eq!(world.status().current_step_index, Some(3));
-    world.change_status(|status| {
-        status.pause_conditions.clear();
-        status.controller_pause = false;
-        status.current_step_index = Some(0);
-    });
-    let Routes::Set { header, mirror } = routes(&world) else {
-        panic!("{:?}", routes(&world));
-    };
-    assert_eq!((header.unwrap().name.as_str(), mirror), ("h", None));
-    world.abort();
-    assert_eq!(routes(&world), Routes::Remove);
-}
-
-#[test]
-fn an_experiment_gets_its_part_while_it_runs() {
-    let experiment = json!({"experiment": {"templates": [
-        {"name": "a", "specRef": "canary", "weight": 5},
-        {"name": "b", "specRef": "stable", "weight": 7}, {"name": "c", "specRef": "stable"}]}});
-    let mut world =
-        World::routed(steps(json!([{"setWeight": 20}, experiment, {"pause": {}}]))).started();
-    world.release("web:2");
-    world.settle();
-    assert_eq!(weights(&world.status()), (20, 80));
-    let name = world.status().canary.current_experiment;
-    world.end_experiment(&name, Phase::Running, "");
-    let template = |name: &str| {
-        json!({"name": name, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
-            "availableReplicas": 1, "serviceName": format!("svc-{name}"), "podTemplateHash": "e"})
-    };
-    let templates = json!([template("a"), template("b"), template("c")]);
-    world
-        .experiment(&name)
-        .status
-        .as_mut()
-        .unwrap()
-        .template_statuses = serde_json::from_value(templates).unwrap();
-    world.settle();
-    let recorded = world.status().canary.weights.unwrap();
-    let parts: Vec<(i32, &str)> = recorded
-        .additional
-        .iter()
-        .map(|part| (part.weight, &*part.service_name))
-        .collect();
-    assert_eq!(parts, [(5, "svc-a"), (7, "svc-b")]);
-    assert_eq!((recorded.canary.weight, recorded.stable.weight), (20, 68));
-    assert!(
-        world
-            .told("TrafficWeightUpdated")
-            .contains(&"Traffic weight updated additional: [{5 svc-a e} {7 svc-b e}]")
-    );
-    world.end_experiment(&name, Phase::Successful, "");
-    world.settle();
-    assert!(world.status().canary.weights.unwrap().additional.is_empty());
-    assert_eq!(world.summary(), "Paused CanaryPauseStep");
-}
-
-#[test]
 fn as_many_old_versions_stay_as_asked() {
     let mut world = routed(
         json!({"scaleDownDelaySeconds": 100, "scaleDownDelayRevisionLimit": 1,
@@ -641,4 +492,94 @@ fn while_held_both_sides_follow_the_size() {
     world.change_spec(|spec| spec.replicas = Some(5));
     world.settle();
     assert_eq!(world.stand("web:1", "web:2"), "1/5 20");
+}
+
+#[test]
+fn routes_are_there_from_their_step_on_and_go_with_the_update() {
+    let header = |name: &str| {
+        json!({"setHeaderRoute": {"name": name,
+            "match": [{"headerName": "x", "headerValue": {"exact": name}}]}})
+    };
+    let routing = json!({"istio": {"virtualService": {"name": "web", "routes": ["primary"]}},
+        "managedRoutes": [{"name": "b"}, {"name": "a"}, {"name": "gone"}]});
+    let canary = json!({"steps": [header("a"), header("b"), header("gone"), {"setWeight": 20},
+        {"pause": {}}, {"setHeaderRoute": {"name": "gone"}}, {"pause": {}}]});
+    let route = json!([{"destination": {"host": "stable"}, "weight": 100},
+        {"destination": {"host": "canary"}, "weight": 0}]);
+    let mut world = World::routed_by(routing, canary)
+        .with_router(
+            ("networking.istio.io/v1alpha3", "VirtualService", "web"),
+            &json!({"http": [{"name": "primary", "route": route}]}),
+        )
+        .started();
+    let names = |world: &World| -> Vec<String> {
+        let service = world.router("VirtualService", "web").unwrap();
+        let routes = service["spec"]["http"].as_array().unwrap().iter();
+        routes
+            .map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(&world), ["primary"]);
+    world.release("web:2");
+    world.settle();
+    assert_eq!(world.stand("web:1", "web:2"), "2/10 20");
+    // Their steps came before there were pods.
+    assert_eq!(names(&world), ["b", "a", "gone", "primary"]);
+    world.promote();
+    world.settle();
+    assert_eq!(names(&world), ["b", "a", "primary"]);
+    world.abort();
+    world.settle();
+    assert_eq!(names(&world), ["primary"]);
+}
+
+#[test]
+fn an_experiment_gets_its_part_while_it_runs() {
+    let experiment = json!({"experiment": {"templates": [
+        {"name": "a", "specRef": "canary", "weight": 5},
+        {"name": "b", "specRef": "stable", "weight": 7}, {"name": "c", "specRef": "stable"}]}});
+    let canary = steps(json!([{"setWeight": 20}, experiment, {"pause": {}}]));
+    let mut world = World::routed_by(json!({"smi": {}}), canary).started();
+    world.release("web:2");
+    world.settle();
+    assert_eq!(weights(&world.status()), (20, 80));
+    let name = world.status().canary.current_experiment;
+    world.end_experiment(&name, Phase::Running, "");
+    let template = |name: &str| {
+        json!({"name": name, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1,
+            "availableReplicas": 1, "serviceName": format!("svc-{name}"), "podTemplateHash": "e"})
+    };
+    let templates = json!([template("a"), template("b"), template("c")]);
+    world
+        .experiment(&name)
+        .status
+        .as_mut()
+        .unwrap()
+        .template_statuses = serde_json::from_value(templates).unwrap();
+    world.settle();
+    let recorded = world.status().canary.weights.unwrap();
+    let parts: Vec<(i32, &str)> = recorded
+        .additional
+        .iter()
+        .map(|part| (part.weight, &*part.service_name))
+        .collect();
+    assert_eq!(parts, [(5, "svc-a"), (7, "svc-b")]);
+    assert_eq!((recorded.canary.weight, recorded.stable.weight), (20, 68));
+    assert!(
+        world
+            .told("TrafficWeightUpdated")
+            .contains(&"Traffic weight updated additional: [{5 svc-a e} {7 svc-b e}]")
+    );
+    let backends = &world.router("TrafficSplit", "web").unwrap()["spec"]["backends"];
+    let services = backends
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["service"].as_str());
+    let expected = ["canary", "svc-a", "svc-b", "stable"].map(Some);
+    assert_eq!(services.collect::<Vec<_>>(), expected);
+    world.end_experiment(&name, Phase::Successful, "");
+    world.settle();
+    assert!(world.status().canary.weights.unwrap().additional.is_empty());
+    assert_eq!(world.summary(), "Paused CanaryPauseStep");
 }

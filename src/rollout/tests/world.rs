@@ -10,16 +10,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::super::decide::understand;
 use super::super::{
-    Change, Decision, Ended, NewReplicaSet, Notice, Observed, PluginAnswer, PluginCall, ReplicaSet,
-    Target, Want, hindered, labels, plan,
+    Change, Decision, Ended, NewReplicaSet, Notice, Observed, Obstacle, PluginAnswer, PluginCall,
+    ReplicaSet, Target, Want, decide, hindered, labels,
 };
 use crate::analysis::Templates;
 use crate::api::{
     AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Experiment,
     ExperimentStatus, Phase, Rollout, RolloutPhase, RolloutStatus,
 };
+use crate::traffic_routers::{Known, Place, Query, Resource, Write};
 
 /// A Rollout and what belongs to it.
 pub(super) struct World {
@@ -33,8 +33,8 @@ pub(super) struct World {
     pub(super) plugins: BTreeMap<&'static str, PluginAnswer>,
     /// What plugins were asked, in order.
     pub(super) asked: Vec<PluginCall>,
-    /// Whether a router does what decisions say.
-    pub(super) is_routed: bool,
+    /// What divides the traffic.
+    pub(super) routers: BTreeMap<Place, Arc<Value>>,
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
@@ -67,7 +67,7 @@ impl World {
             live: vec![],
             plugins: BTreeMap::new(),
             asked: vec![],
-            is_routed: false,
+            routers: BTreeMap::new(),
             known: vec![],
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
@@ -79,16 +79,60 @@ impl World {
     }
 
     /// With a canary and a router that divides its traffic.
-    pub(super) fn routed(mut canary: Value) -> Self {
-        canary["trafficRouting"] = json!({"smi": {}});
+    pub(super) fn routed(canary: Value) -> Self {
+        let services = json!([{"name": "stable", "weight": 100}, {"name": "canary", "weight": 0}]);
+        let spec = json!({"weighted": {"services": services}});
+        Self::routed_by(
+            json!({"traefik": {"weightedTraefikServiceName": "web"}}),
+            canary,
+        )
+        .with_router(("traefik.io/v1alpha1", "TraefikService", "web"), &spec)
+    }
+
+    /// With a canary and routers whose objects are not there yet.
+    pub(super) fn routed_by(routing: Value, mut canary: Value) -> Self {
+        canary["trafficRouting"] = routing;
         for (field, service) in [("canaryService", "canary"), ("stableService", "stable")] {
             canary[field] = service.into();
         }
-        let world = Self::new(canary).with_services(&["canary", "stable"]);
-        Self {
-            is_routed: true,
-            ..world
-        }
+        Self::new(canary).with_services(&["canary", "stable"])
+    }
+
+    /// With an object that divides traffic: version, kind and name.
+    pub(super) fn with_router(
+        mut self,
+        (api_version, kind, name): (&str, &'static str, &str),
+        spec: &Value,
+    ) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap();
+        let plural = match kind {
+            "Ingress" => "ingresses",
+            "TraefikService" => "traefikservices",
+            "VirtualService" => "virtualservices",
+            _ => panic!("a new kind: {kind}"),
+        };
+        let place = Place {
+            resource: Resource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                kind,
+                plural,
+            },
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        };
+        let metadata = json!({"name": name, "namespace": "shop"});
+        let object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata,
+            "spec": spec});
+        self.routers.insert(place, Arc::new(object));
+        self
+    }
+
+    /// The object of a router.
+    pub(super) fn router(&self, kind: &str, name: &str) -> Option<&Value> {
+        let mut objects = self.routers.iter();
+        let found = objects.find(|(it, _)| it.resource.kind == kind && it.name == name);
+        found.map(|(_, object)| &**object)
     }
 
     /// With version 1 running and stable.
@@ -175,6 +219,8 @@ impl World {
             workload: None,
             pods: None,
             plugins: BTreeMap::new(),
+            routers: Known::default(),
+            versions: Arc::default(),
             now: self.now,
         }
     }
@@ -194,12 +240,6 @@ impl World {
     /// Decides; returns what plugins were asked, too.
     fn decide_and_ask(&self) -> (Decision, Vec<PluginCall>) {
         let mut observed = self.observed();
-        let refused = if self.is_routed {
-            vec![]
-        } else {
-            plan::not_yet(&self.rollout.spec)
-        };
-        let decide = |observed: &Observed| understand(observed, refused.clone());
         let mut asked = Vec::new();
         loop {
             let decision = decide(&observed);
@@ -224,6 +264,11 @@ impl World {
                         let answer = self.plugins.get(call.name.as_str()).cloned();
                         observed.plugins.insert(call, answer);
                     }
+                    Want::Router(Query::One(place)) => {
+                        let found = self.routers.get(&place).cloned();
+                        observed.routers.note(place, found);
+                    }
+                    Want::Router(other) => panic!("nobody answers {other:?}"),
                 }
             }
         }
@@ -231,7 +276,7 @@ impl World {
 
     /// A pass of which no change can be made.
     pub(super) fn hinder(&mut self, why: &str) {
-        let decision = hindered(&self.observed(), why);
+        let decision = hindered(&self.observed(), Obstacle::Change, why);
         assert!(decision.changes.is_empty());
         self.rollout.status = Some(decision.status);
         self.notices.extend(decision.notices);
@@ -289,6 +334,7 @@ impl World {
             Change::SwitchService(target, patch) => {
                 merge(self.services.get_mut(&target.name).unwrap(), &patch);
             }
+            Change::Route(write) => self.write(*write),
             Change::PatchPods(patches) => {
                 for (target, patch) in patches {
                     let mut pods = self.live.iter_mut();
@@ -329,6 +375,28 @@ impl World {
             Change::DeleteExperiment(target) => {
                 self.experiments.retain(|it| it.name_any() != target.name);
             }
+        }
+    }
+
+    fn write(&mut self, write: Write) {
+        match write {
+            Write::Create { place, object, .. } => {
+                let before = self.routers.insert(place, Arc::new(object));
+                assert_eq!(before, None);
+            }
+            Write::Update {
+                place,
+                before,
+                after,
+                ..
+            } => {
+                let found = self.routers.insert(place, Arc::new(after));
+                assert_eq!(found, Some(before));
+            }
+            Write::Delete { place, before, .. } => {
+                assert_eq!(self.routers.remove(&place), Some(before));
+            }
+            Write::Call(call) => panic!("nobody is called: {call:?}"),
         }
     }
 

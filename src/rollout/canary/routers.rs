@@ -1,0 +1,250 @@
+//! The routers of a canary: what they have to know, what they write, and what becomes of the update
+//! when one of them cannot.
+//!
+//! The order of changes keeps traffic away from pods that are not there:
+//!
+//! ```text
+//! pods come → Services lead to them → weights move → Services leave → pods go
+//! ```
+//!
+//! A router that cannot divide the traffic holds what needs it: the step at hand, the promotion, and
+//! the pods that the weights keep. All else goes on: other routers, verdicts, an abort, deadlines.
+
+use jiff::SignedDuration;
+
+use crate::api::{Problem, TrafficWeights, WeightDestination};
+use crate::rollout::change::{Change, Want};
+use crate::rollout::decide::Pass;
+use crate::rollout::plan::{Canary, Step};
+use crate::rollout::waiting::{Reason, Waiting};
+use crate::traffic_routers::{self, Holder, Query, Router, Split, Subject, Verification, Verified};
+
+/// How soon a weight is looked at again that its router does not confirm. Argo's
+/// `ROLLOUT_VERIFY_RETRY_INTERVAL`.
+const VERIFY_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// What the routers of a pass have to say.
+#[derive(Debug, Default)]
+pub(in crate::rollout) struct Routing {
+    /// To be made when the new version's pods and Services are there.
+    writes: Vec<Change>,
+    /// Why one of them cannot divide the traffic.
+    obstacle: Option<String>,
+}
+
+/// What routers tell of how the traffic is divided by now.
+#[derive(Default)]
+struct Told {
+    /// Whether all that can tell confirm it; none: nobody can tell.
+    verified: Option<bool>,
+    detail: Verified,
+    /// Why some of them cannot tell now.
+    failures: Vec<String>,
+}
+
+impl Told {
+    fn add(&mut self, mut one: Verified) {
+        self.verified = Some(self.verified.unwrap_or(true) && one.is_verified);
+        self.detail.albs.append(&mut one.albs);
+        self.detail.notices.append(&mut one.notices);
+        self.detail.warnings.append(&mut one.warnings);
+    }
+}
+
+impl<'a> Pass<'a> {
+    fn routers(&self) -> Vec<Box<dyn Router + 'a>> {
+        let subject = Subject::of(self.rollout);
+        let versions = &self.observed.versions;
+        subject.map_or_else(Vec::new, |it| traffic_routers::routers(&it, versions))
+    }
+
+    /// Whether there is a router at all: `trafficRouting: {}` names none.
+    pub(super) fn has_router(&self) -> bool {
+        !self.routers().is_empty()
+    }
+
+    /// Whether all routers divide the traffic as they are told.
+    pub(super) fn is_routing_hindered(&self) -> bool {
+        self.routing.obstacle.is_some()
+    }
+
+    /// Asks for those that are not answered yet. Tells whether all are.
+    fn are_answered(&mut self, queries: Vec<Query>) -> bool {
+        let observed = self.observed;
+        let known = &observed.routers;
+        let open = queries.into_iter().filter(|query| !known.answers(query));
+        let open: Vec<Want> = open.map(Want::Router).collect();
+        let all = open.is_empty();
+        self.wants.extend(open);
+        all
+    }
+
+    /// What is wrong with the objects that the routers are to change. Asks for those.
+    pub(in crate::rollout) fn router_problems(&mut self) -> Vec<Problem> {
+        let observed = self.observed;
+        let known = &observed.routers;
+        let mut problems = Vec::new();
+        for router in self.routers() {
+            let queries = router.queries(known);
+            let unavailable = queries
+                .iter()
+                .find_map(|query| known.why_unavailable(query));
+            if !self.are_answered(queries) {
+                continue;
+            }
+            match unavailable {
+                Some(why) => {
+                    let why = format!("Invalid value: {}: {why}", router.name());
+                    problems.push(Problem::new("spec.strategy.canary.trafficRouting", why));
+                }
+                None => problems.extend(router.problems(known)),
+            }
+        }
+        problems
+    }
+
+    /// Has the routers divide the traffic like this.
+    pub(super) fn direct(&mut self, canary: &Canary<'_>, split: &Split) {
+        let Some(holder) = Subject::of(self.rollout).map(|subject| Holder::of(&subject)) else {
+            return;
+        };
+        let observed = self.observed;
+        let known = holder.without_former(&observed.routers, &observed.versions);
+        let (mut writes, mut told) = (Vec::new(), Told::default());
+        let is_verifiable = self.is_to_verify(canary, &split.weights);
+        for router in self.routers() {
+            if !self.are_answered(router.queries_for(&known, split)) {
+                continue;
+            }
+            match router.route(&known, split) {
+                Ok(wanted) => {
+                    if is_verifiable {
+                        let is_made = wanted.iter().all(|write| write.place().is_none());
+                        self.verify(&*router, split, is_made, &mut told);
+                    }
+                    writes.extend(wanted);
+                }
+                Err(why) => {
+                    let why = format!("{}: {why}", router.name());
+                    self.routing.obstacle.get_or_insert(why);
+                }
+            }
+        }
+        let idle = split.is_idle.then_some(&*observed.versions);
+        let noted = holder.noted(&observed.routers, &known, writes, idle);
+        let writes = noted
+            .into_iter()
+            .map(|write| Change::Route(Box::new(write)));
+        self.routing.writes = writes.collect();
+        match self.routing.obstacle.clone() {
+            Some(why) => self.waits_for = Some(Waiting::new(Reason::TrafficRouting, why)),
+            None => self.record(&split.weights, is_verifiable.then_some(told)),
+        }
+    }
+
+    /// Writes down how the traffic is divided, once all routers do so.
+    fn record(&mut self, weights: &TrafficWeights, told: Option<Told>) {
+        let before = self.old.canary.weights.as_ref();
+        let same = before.is_some_and(|before| {
+            (&before.canary, &before.stable, &before.additional)
+                == (&weights.canary, &weights.stable, &weights.additional)
+        });
+        let verified_before = before.filter(|_| same).and_then(|before| before.verified);
+        if !same {
+            // Another version with the same weight as the one before is no news.
+            let difference = difference(before, weights);
+            if !difference.is_empty() {
+                let message = format!("Traffic weight updated {difference}");
+                self.notify("TrafficWeightUpdated", message);
+            }
+        }
+        let mut weights = weights.clone();
+        weights.verified = verified_before;
+        if let Some(told) = told {
+            weights.verified = told.verified;
+            self.tell_verified(told, verified_before);
+        }
+        self.next.canary.weights = Some(weights);
+    }
+
+    fn tell_verified(&mut self, told: Told, before: Option<bool>) {
+        self.next.alb = told.detail.albs.last().cloned();
+        self.next.albs = told.detail.albs;
+        if told.verified == Some(false)
+            && let Ok(again) = self.observed.now.checked_add(VERIFY_AGAIN)
+        {
+            self.wake_at(again);
+        }
+        if told.verified == before {
+            return;
+        }
+        for why in told.failures {
+            self.warn("WeightVerifyError", why);
+        }
+        for notice in told.detail.notices {
+            self.notify(notice.reason, notice.message);
+        }
+        for notice in told.detail.warnings {
+            self.warn(notice.reason, notice.message);
+        }
+    }
+
+    /// The writes of this pass.
+    pub(super) fn take_routes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.routing.writes)
+    }
+
+    /// Whether the routers' word is needed now: at the step of a weight and at the end, and after an
+    /// abort as long as pods could still be needed.
+    fn is_to_verify(&self, canary: &Canary<'_>, weights: &TrafficWeights) -> bool {
+        if self.is_promoted() {
+            return false;
+        }
+        if self.next.abort {
+            let new = self.revisions.new.as_ref();
+            return new.is_some_and(|new| new.pods.wanted > 0);
+        }
+        let step = self.plan.step(self.next.current_step_index);
+        matches!(step, Some(Step::SetWeight)) || weights.canary.weight == canary.whole()
+    }
+
+    /// Hears whether a router has divided the traffic. What is only to be written now has not come
+    /// about.
+    fn verify(&mut self, router: &dyn Router, split: &Split, is_made: bool, told: &mut Told) {
+        let observed = self.observed;
+        match router.verify(&observed.routers, split) {
+            Verification::NotApplicable => {}
+            _ if !is_made => told.add(Verified::default()),
+            Verification::Ask(queries) => {
+                self.are_answered(queries);
+            }
+            Verification::Failed(why) => {
+                told.failures.push(format!("{}: {why}", router.name()));
+                told.add(Verified::default());
+            }
+            Verification::Told(verified) => told.add(verified),
+        }
+    }
+}
+
+fn difference(before: Option<&TrafficWeights>, now: &TrafficWeights) -> String {
+    let Some(before) = before else {
+        return format!("to {}", now.canary.weight);
+    };
+    let (from, to) = (before.canary.weight, now.canary.weight);
+    let mut parts = Vec::new();
+    if from != to {
+        parts.push(format!("from {from} to {to}"));
+    }
+    if before.additional != now.additional {
+        let one = |part: &WeightDestination| {
+            format!(
+                "{{{} {} {}}}",
+                part.weight, part.service_name, part.pod_template_hash
+            )
+        };
+        let all: Vec<String> = now.additional.iter().map(one).collect();
+        parts.push(format!("additional: [{}]", all.join(" ")));
+    }
+    parts.join(", ")
+}
