@@ -11,6 +11,7 @@
 //! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
 //! only what is its own in an object, and writes nothing where nothing differs.
 
+mod alb;
 mod gateway_api;
 mod object;
 mod split;
@@ -78,6 +79,8 @@ pub struct Versions {
     pub ambassador: (String, String),
     /// Version of the kinds of App Mesh. Default: `v1beta2`.
     pub app_mesh: String,
+    /// Classes of Ingresses that AWS Load Balancer Controller serves. Default: `alb`.
+    pub alb_ingress_classes: Vec<String>,
     /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
     pub traefik: (String, String),
 }
@@ -90,6 +93,7 @@ impl Default for Versions {
             smi: "v1alpha1".to_owned(),
             ambassador: owned("getambassador.io", "v2"),
             app_mesh: "v1beta2".to_owned(),
+            alb_ingress_classes: vec!["alb".to_owned()],
             traefik: owned("traefik.io", "v1alpha1"),
         }
     }
@@ -106,6 +110,9 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     let Some(routing) = canary.traffic_routing.as_deref() else {
         return routers;
     };
+    if let Some(settings) = &routing.alb {
+        routers.push(Box::new(alb::Alb::new(subject, settings, versions)));
+    }
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
     }
