@@ -21,6 +21,8 @@ const ORDER: &[&str] = &[
     "clock",
     "cluster",
     "http",
+    "aws",
+    "plugins",
     "telemetry",
     "controllers",
     "apiserver",

@@ -24,6 +24,7 @@ use crate::controllers::leader::{Election, Leadership, Lost, lead};
 use crate::controllers::{self, Scope, Setup};
 use crate::http::{Http, LinkLocal};
 use crate::metric_providers::{JobPlacement, Settings};
+use crate::plugins::Plugins;
 use crate::telemetry::{LogFormat, Metrics, health_router, metrics_router, start_logging};
 
 /// A controller that can be run alone.
@@ -207,7 +208,9 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
     let client = counted(config, &metrics)?;
     let clock = Clock::system();
     let cluster = Cluster::new(client, clock.clone());
+    let http = Http::new(link_local(args))?;
     let setup = Setup {
+        plugins: Plugins::new(cluster.clone(), args.leader.namespace(), http.clone()),
         scope,
         metrics,
         leadership: match election {
@@ -216,7 +219,7 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
         },
         ..Setup::new(cluster)
     };
-    let sources = sources(args, &setup.cluster, clock).await?;
+    let sources = sources(args, http, &setup.cluster, clock).await?;
     let shutdown = CancellationToken::new();
     let interrupted = stop_on_signals(&shutdown)?;
     let health = health_router(setup.readiness.clone());
@@ -284,7 +287,12 @@ async fn from_file(
     Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
 }
 
-async fn sources(args: &ControllerArgs, cluster: &Cluster, clock: Clock) -> Result<Sources, Error> {
+async fn sources(
+    args: &ControllerArgs,
+    http: Http,
+    cluster: &Cluster,
+    clock: Clock,
+) -> Result<Sources, Error> {
     let jobs = match args.job_kubeconfig.as_deref() {
         None => cluster.clone(),
         Some("in-cluster") => Cluster::new(Client::try_from(Config::incluster()?)?, clock),
@@ -293,16 +301,8 @@ async fn sources(args: &ControllerArgs, cluster: &Cluster, clock: Clock) -> Resu
             Cluster::new(Client::try_from(config)?, clock)
         }
     };
-    let link_local = if args.allow_link_local {
-        LinkLocal::Allowed
-    } else {
-        LinkLocal::Refused
-    };
     Ok(Sources {
-        doors: Doors {
-            http: Http::new(link_local)?,
-            jobs,
-        },
+        doors: Doors { http, jobs },
         settings: Settings {
             prometheus_address: args.prometheus_address.clone(),
             jobs: JobPlacement {
@@ -312,6 +312,14 @@ async fn sources(args: &ControllerArgs, cluster: &Cluster, clock: Clock) -> Resu
         },
         concurrency: args.analysis_threads,
     })
+}
+
+fn link_local(args: &ControllerArgs) -> LinkLocal {
+    if args.allow_link_local {
+        LinkLocal::Allowed
+    } else {
+        LinkLocal::Refused
+    }
 }
 
 async fn listen(

@@ -1,6 +1,7 @@
 //! Observe, decide, act: one file per kind.
 
 pub mod analysis;
+mod calls;
 pub mod leader;
 mod measure;
 mod passes;
@@ -13,7 +14,9 @@ pub use scope::{INSTANCE_ID_LABEL, Scope, watch};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::aws::Aws;
 use crate::cluster::Cluster;
+use crate::plugins::Plugins;
 use crate::telemetry::{Metrics, Readiness};
 
 use leader::Leadership;
@@ -31,6 +34,10 @@ pub struct Setup {
     pub readiness: Readiness,
     /// Whether passes may be made.
     pub leadership: Leadership,
+    /// Whom steps and the traffic may be left to.
+    pub plugins: Plugins,
+    /// The API of AWS' load balancers, where weights are verified.
+    pub aws: Option<Aws>,
 }
 
 impl Setup {
@@ -43,6 +50,8 @@ impl Setup {
             metrics: Metrics::new(),
             readiness: Readiness::default(),
             leadership: Leadership::undisputed(),
+            plugins: Plugins::default(),
+            aws: None,
         }
     }
 

@@ -13,6 +13,7 @@
 mod act;
 mod children;
 mod memory;
+mod plugins;
 mod referenced;
 mod release;
 mod series;
@@ -410,8 +411,9 @@ async fn decide(observed: &mut Observed, context: &Context) -> Result<Decision, 
                     observed.pods = Some(listed.await?);
                 }
                 Want::Plugin(call) => {
-                    // Plugins cannot be configured yet: there is none.
-                    observed.plugins.insert(call, None);
+                    let rollout = &observed.rollout;
+                    let answer = plugins::ask(&context.setup.plugins, rollout, &call).await;
+                    observed.plugins.insert(call, answer);
                 }
             }
         }

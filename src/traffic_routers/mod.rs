@@ -14,6 +14,7 @@
 mod alb;
 mod gateway_api;
 mod object;
+mod plugin;
 mod split;
 #[cfg(test)]
 mod testing;
@@ -81,6 +82,9 @@ pub struct Versions {
     pub app_mesh: String,
     /// Classes of Ingresses that AWS Load Balancer Controller serves. Default: `alb`.
     pub alb_ingress_classes: Vec<String>,
+    /// The tag by which AWS Load Balancer Controller says whose a target group is, if the weights of
+    /// load balancers are to be verified. Default: they are not.
+    pub alb_verified_by_tag: Option<String>,
     /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
     pub traefik: (String, String),
 }
@@ -94,6 +98,7 @@ impl Default for Versions {
             ambassador: owned("getambassador.io", "v2"),
             app_mesh: "v1beta2".to_owned(),
             alb_ingress_classes: vec!["alb".to_owned()],
+            alb_verified_by_tag: None,
             traefik: owned("traefik.io", "v1alpha1"),
         }
     }
@@ -116,8 +121,11 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     if let Some(settings) = &routing.traefik {
         routers.push(Box::new(traefik::Traefik::new(subject, settings, versions)));
     }
-    if let Some(settings) = routing.plugins.get(gateway_api::PLUGIN) {
-        routers.push(Box::new(gateway_api::GatewayApi::new(subject, settings)));
+    for (name, settings) in &routing.plugins {
+        routers.push(match name.as_str() {
+            gateway_api::PLUGIN => Box::new(gateway_api::GatewayApi::new(subject, settings)),
+            _ => Box::new(plugin::Plugin::new(subject, name, settings)),
+        });
     }
     routers
 }
