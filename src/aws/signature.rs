@@ -50,10 +50,10 @@ pub(super) fn headers(
     signed.extend(token.map(|token| ("x-amz-security-token", token.expose())));
     let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
-    let lines: String = signed
+    let lines = signed
         .iter()
-        .map(|(name, value)| format!("{name}:{}\n", value.trim()))
-        .collect();
+        .map(|(name, value)| format!("{name}:{}", value.trim()));
+    let lines = lines.collect::<Vec<_>>().join("\n");
     let Request {
         method,
         path,
@@ -62,7 +62,7 @@ pub(super) fn headers(
         ..
     } = request;
     let canonical = format!(
-        "{method}\n{path}\n{query}\n{lines}\n{names}\n{}",
+        "{method}\n{path}\n{query}\n{lines}\n\n{names}\n{}",
         hash(body)
     );
     let Scope {

@@ -20,7 +20,7 @@ fn aws(environment: Environment) -> (Aws, Asked) {
     let noting = Arc::clone(&asked);
     let router = Router::new().fallback(move |request: Request| {
         let noting = Arc::clone(&noting);
-        async move { answer(request, &noting).await }
+        async move { answer(&request, &noting) }
     });
     // The guard is of the network: in the process, credentials are asked for as anything else.
     let http = Http::in_process_unguarded(router);
@@ -28,7 +28,7 @@ fn aws(environment: Environment) -> (Aws, Asked) {
     (Aws::new(environment, http, clock), asked)
 }
 
-async fn answer(request: Request, noting: &Asked) -> Response {
+fn answer(request: &Request, noting: &Asked) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let header = |name: &str| {
         let value = request
@@ -62,11 +62,8 @@ async fn describe(aws: &Aws) -> Result<Value, String> {
     aws.describe("eu-west-1", "DescribeTags", &parameters).await
 }
 
-#[tokio::test]
-async fn credentials_are_found_in_all_the_places_and_kept() {
-    let folder = std::env::temp_dir().join(format!("verdict-aws-{}", std::process::id()));
-    std::fs::write(&folder, "web-token\n").unwrap();
-    let file = folder.display().to_string();
+/// With keys, a role, a pod's identity and a container's endpoint.
+fn environments(file: &str) -> [Environment; 4] {
     let of_key = Environment {
         access_key_id: "KEY".to_owned(),
         secret_access_key: Redacted::new("s"),
@@ -74,19 +71,28 @@ async fn credentials_are_found_in_all_the_places_and_kept() {
     };
     let of_role = Environment {
         role_arn: "arn:aws:iam::1:role/verdict".to_owned(),
-        web_identity_token_file: file.clone(),
+        web_identity_token_file: file.to_owned(),
         region: "eu-west-1".to_owned(),
         ..Environment::default()
     };
     let of_pod = Environment {
         container_uri: "http://169.254.170.23/v1/credentials".to_owned(),
-        container_token_file: file.clone(),
+        container_token_file: file.to_owned(),
         ..Environment::default()
     };
     let of_container = Environment {
         container_relative_uri: "/v2/credentials/x".to_owned(),
         ..Environment::default()
     };
+    [of_key, of_role, of_pod, of_container]
+}
+
+#[tokio::test]
+async fn credentials_are_found_in_all_the_places_and_kept() {
+    let folder = std::env::temp_dir().join(format!("verdict-aws-{}", std::process::id()));
+    std::fs::write(&folder, "web-token\n").unwrap();
+    let file = folder.display().to_string();
+    let [of_key, of_role, of_pod, of_container] = environments(&file);
     let signed = |id: &str| {
         format!(
             "POST elasticloadbalancing.eu-west-1.amazonaws.com/ AWS4-HMAC-SHA256 Credential={id}/20260101/eu-west-1/elasticloadbalancing/aws4_request"

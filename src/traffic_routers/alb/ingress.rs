@@ -119,7 +119,7 @@ impl Ingress<'_> {
             .into_iter()
             .flatten();
         let mut paths = rules
-            .flat_map(|rule| rule.pointer("/http/paths").and_then(Value::as_array))
+            .filter_map(|rule| rule.pointer("/http/paths").and_then(Value::as_array))
             .flatten();
         paths.any(|path| service_of(path) == Some(service))
     }

@@ -10,8 +10,12 @@
 
 mod action;
 mod ingress;
+mod target_groups;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verified;
+mod verify;
 
 use std::sync::Arc;
 
@@ -19,7 +23,7 @@ use serde_json::Value;
 
 use self::action::{Action, TargetGroup, conditions, wrong_stickiness};
 use self::ingress::Ingress;
-use super::object::{Known, Notice, Place, Query, Resource, Write};
+use super::object::{Known, Notice, Place, Query, Resource, Verification, Write};
 use super::split::{Pair, Route, Split, Subject};
 use super::{FIELD, Router, Versions};
 use crate::api::{AlbTrafficRouting, Problem, SetHeaderRoute};
@@ -33,6 +37,8 @@ pub(super) struct Alb<'a> {
     settings: &'a AlbTrafficRouting,
     services: Pair<'a>,
     classes: Vec<String>,
+    /// The tag that says whose a target group is; none if weights are not verified.
+    tag: Option<String>,
 }
 
 /// An Ingress that the Rollout names.
@@ -52,6 +58,7 @@ impl<'a> Alb<'a> {
             settings,
             services: subject.services_in_turn(),
             classes: versions.alb_ingress_classes.clone(),
+            tag: versions.alb_verified_by_tag.clone(),
         }
     }
 
@@ -183,23 +190,6 @@ impl<'a> Alb<'a> {
         }
         Ok(ingress.object)
     }
-
-    fn update(
-        &self,
-        named: Named,
-        before: &Arc<Value>,
-        after: Value,
-        weight: i32,
-    ) -> Option<Write> {
-        let notice = Notice {
-            reason: "PatchingALBIngress",
-            message: format!(
-                "Updating Ingress `{}` to desiredWeight '{weight}'",
-                named.place.name
-            ),
-        };
-        Write::update(named.place, before, after, notice)
-    }
 }
 
 pub(super) fn resource() -> Resource {
@@ -209,6 +199,17 @@ pub(super) fn resource() -> Resource {
         kind: "Ingress",
         plural: "ingresses",
     }
+}
+
+fn update(named: Named, before: &Arc<Value>, after: Value, weight: i32) -> Option<Write> {
+    let notice = Notice {
+        reason: "PatchingALBIngress",
+        message: format!(
+            "Updating Ingress `{}` to desiredWeight '{weight}'",
+            named.place.name
+        ),
+    };
+    Write::update(named.place, before, after, notice)
 }
 
 /// The routes by header; a load balancer cannot mirror.
@@ -268,16 +269,23 @@ impl Router for Alb<'_> {
                 .get(&named.place)
                 .ok_or_else(|| named.place.missing())?;
             let after = self.divided(before, &percent)?;
-            writes.extend(self.update(named, before, after, split.canary()));
+            writes.extend(update(named, before, after, split.canary()));
         }
         Ok(writes)
+    }
+
+    fn verify(&self, known: &Known, split: &Split) -> Verification {
+        let tag = self.tag.as_ref();
+        tag.map_or(Verification::NotApplicable, |tag| {
+            self.verified(known, split, tag)
+        })
     }
 
     fn release(&self, known: &Known) -> Vec<Write> {
         let released = self.named().into_iter().filter_map(|named| {
             let before = known.get(&named.place)?;
             let after = released(before, self.subject.name);
-            self.update(named, before, after, 0)
+            update(named, before, after, 0)
         });
         released.collect()
     }
