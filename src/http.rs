@@ -87,6 +87,12 @@ impl Http {
         Self::over(Transport::InProcess(router), Guard::new(LinkLocal::Refused))
     }
 
+    /// The same, with link-local addresses.
+    #[cfg(test)]
+    pub(crate) fn in_process_unguarded(router: Router) -> Self {
+        Self::over(Transport::InProcess(router), Guard::new(LinkLocal::Allowed))
+    }
+
     fn over(transport: Transport, guard: Guard) -> Self {
         let (tokens, flights, hosts) = <_>::default();
         Self(Arc::new(Inner {

@@ -46,6 +46,12 @@ pub mod cluster;
 /// The door to everything else.
 pub mod http;
 
+/// The door to AWS: the API of load balancers.
+pub mod aws;
+
+/// The door to plugins.
+pub mod plugins;
+
 /// Logs, spans and `/metrics`.
 pub mod telemetry;
 

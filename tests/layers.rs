@@ -22,6 +22,8 @@ const ORDER: &[&str] = &[
     "clock",
     "cluster",
     "http",
+    "aws",
+    "plugins",
     "telemetry",
     "controllers",
     "apiserver",

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use axum::http::StatusCode;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{PodTemplate, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplate, Secret, Service};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::api::{Patch, PatchParams, PropagationPolicy};
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ fn granted() -> BTreeSet<Grant> {
     granted
 }
 
-/// Versions of a Rollout, with an Experiment and an analysis between them that asks a web source with
+/// Versions of a Rollout, with an Experiment, a plugin and an analysis between them that asks a web source with
 /// a Secret and runs a Job, a Service for the stable one, and a run that is deleted when its time is
 /// over.
 async fn a_broad_story(world: &World) {
@@ -106,6 +106,10 @@ async fn a_broad_story(world: &World) {
 }
 
 async fn a_story_of_releases(world: &World) {
+    let gate = "[{name: shop/gate, location: 'http://gate.shop'}]";
+    let plugins =
+        json!({ "metadata": { "name": "argo-rollouts-config" }, "data": { "stepPlugins": gate } });
+    world.create::<ConfigMap>(plugins).await;
     let labels = json!({ "app": "web" });
     let service = json!({ "metadata": { "name": "stable" },
         "spec": { "selector": labels, "ports": [{ "port": 80 }] } });
@@ -118,6 +122,7 @@ async fn a_story_of_releases(world: &World) {
             "stableMetadata": { "labels": { "role": "stable" } }, "steps": [
             { "experiment": { "templates": [{ "name": "a", "specRef": "canary" }] } },
             { "setWeight": 50 },
+            { "plugin": { "name": "shop/gate" } },
             { "analysis": { "templates": [{ "templateName": "smoke" }] } },
         ] } },
     } });
@@ -230,7 +235,16 @@ async fn succeed_with_the_experiment(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn the_role_grants_what_the_controllers_ask_for() {
-    let world = World::new(|_| (StatusCode::OK, json!(0.99))).await;
+    let world = World::new(|question| {
+        let is_plugin = question.contains("\"method\":\"Run\"");
+        let answer = if is_plugin {
+            json!({ "phase": "Successful" })
+        } else {
+            json!(0.99)
+        };
+        (StatusCode::OK, answer)
+    })
+    .await;
     let stories = async {
         a_broad_story(&world).await;
         a_story_of_references(&world).await;

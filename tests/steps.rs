@@ -1,6 +1,8 @@
 //! Stories of the steps of a canary that others carry out: Experiments and plugins. The Experiment's
 //! own controller is played by the story.
 
+use axum::http::StatusCode;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -152,6 +154,47 @@ async fn an_experiment_that_nobody_asks_for_any_more_is_stopped_and_forgotten_wi
     seconds(60).await;
     let left = world.names::<Experiment>().await;
     assert_eq!(left, [second.canary.current_experiment]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_carries_out_a_step_and_undoes_it_on_abort() {
+    let world = World::new(|question| {
+        let is_begun = question.contains("\"status\":{\"at\":1}");
+        let phase = if is_begun { "Successful" } else { "Running" };
+        let answer = json!({ "phase": phase, "message": "checked", "requeueAfter": "45s", "status": { "at": 1 } });
+        (StatusCode::OK, answer)
+    })
+    .await;
+    let running = world.start_rollouts();
+    let gate = "[{name: shop/gate, location: 'http://gate.shop/call'}]";
+    let plugins =
+        json!({ "metadata": { "name": "argo-rollouts-config" }, "data": { "stepPlugins": gate } });
+    world.create::<ConfigMap>(plugins).await;
+    let steps =
+        json!([{ "plugin": { "name": "shop/gate", "config": { "a": 1 } } }, { "pause": {} }]);
+    world
+        .create::<Rollout>(a_rollout(json!({ "steps": steps })))
+        .await;
+    world.until_phase(RolloutPhase::Healthy).await;
+    world.release("web:2").await;
+    world
+        .until_status(|status| status.current_step_index == Some(1))
+        .await;
+    let asked = |world: &World| -> Vec<String> {
+        let asked = world.asked.lock().unwrap();
+        let methods = asked.iter().map(|question| {
+            let body = &question[question.find('{').unwrap()..];
+            let body: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["settings"], json!({ "a": 1 }));
+            body["method"].as_str().unwrap().to_owned()
+        });
+        methods.collect()
+    };
+    assert_eq!(asked(&world), ["Run", "Run"]);
+    world.merge_status(json!({ "abort": true })).await;
+    world.until_phase(RolloutPhase::Degraded).await;
+    assert_eq!(asked(&world), ["Run", "Run", "Abort"]);
+    running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,6 +32,7 @@ use verdict::controllers::analysis::Sources;
 use verdict::controllers::{self, Scope, Setup};
 use verdict::http::Http;
 use verdict::metric_providers::Settings;
+use verdict::plugins::Plugins;
 use verdict::simulation::{self, Options};
 use verdict::telemetry::Readiness;
 
@@ -200,10 +201,12 @@ impl World {
 
     /// Controllers that the server knows by this name.
     pub(crate) fn setup_as(&self, program: &str) -> Setup {
-        Setup::new(Cluster::new(
-            self.server.client_as(program),
-            self.clock.clone(),
-        ))
+        let cluster = Cluster::new(self.server.client_as(program), self.clock.clone());
+        let http = Http::in_process(self.sources.clone());
+        Setup {
+            plugins: Plugins::new(cluster.clone(), NAMESPACE, http),
+            ..Setup::new(cluster)
+        }
     }
 
     pub(crate) fn api<K: Namespaced>(&self) -> Api<K> {

@@ -1,5 +1,6 @@
 //! `verdict controller`: the controllers, in a cluster.
 
+use std::env;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
@@ -17,6 +18,7 @@ use tracing::info;
 use super::leader::{self, LeaderArgs};
 use super::routers::RouterArgs;
 use super::{Exit, Output};
+use crate::aws::{Aws, Environment};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::controllers::Doors;
@@ -25,6 +27,7 @@ use crate::controllers::leader::{Election, Leadership, Lost, lead};
 use crate::controllers::{self, Scope, Setup};
 use crate::http::{Http, LinkLocal};
 use crate::metric_providers::{JobPlacement, Settings};
+use crate::plugins::Plugins;
 use crate::telemetry::{LogFormat, Metrics, health_router, metrics_router, start_logging};
 
 /// A controller that can be run alone.
@@ -211,7 +214,9 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
     let client = counted(config, &metrics)?;
     let clock = Clock::system();
     let cluster = Cluster::new(client, clock.clone());
+    let http = Http::new(link_local(args))?;
     let setup = Setup {
+        plugins: Plugins::new(cluster.clone(), args.leader.namespace(), http.clone()),
         scope,
         metrics,
         leadership: match election {
@@ -219,9 +224,10 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
             None => Leadership::undisputed(),
         },
         versions: args.routers.versions().into(),
+        aws: aws(args, &clock)?,
         ..Setup::new(cluster)
     };
-    let sources = sources(args, &setup.cluster, clock).await?;
+    let sources = sources(args, http, &setup.cluster, clock).await?;
     let shutdown = CancellationToken::new();
     let interrupted = stop_on_signals(&shutdown)?;
     let health = health_router(setup.readiness.clone());
@@ -289,7 +295,12 @@ async fn from_file(
     Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
 }
 
-async fn sources(args: &ControllerArgs, cluster: &Cluster, clock: Clock) -> Result<Sources, Error> {
+async fn sources(
+    args: &ControllerArgs,
+    http: Http,
+    cluster: &Cluster,
+    clock: Clock,
+) -> Result<Sources, Error> {
     let jobs = match args.job_kubeconfig.as_deref() {
         None => cluster.clone(),
         Some("in-cluster") => Cluster::new(Client::try_from(Config::incluster()?)?, clock),
@@ -298,16 +309,8 @@ async fn sources(args: &ControllerArgs, cluster: &Cluster, clock: Clock) -> Resu
             Cluster::new(Client::try_from(config)?, clock)
         }
     };
-    let link_local = if args.allow_link_local {
-        LinkLocal::Allowed
-    } else {
-        LinkLocal::Refused
-    };
     Ok(Sources {
-        doors: Doors {
-            http: Http::new(link_local)?,
-            jobs,
-        },
+        doors: Doors { http, jobs },
         settings: Settings {
             prometheus_address: args.prometheus_address.clone(),
             jobs: JobPlacement {
@@ -317,6 +320,26 @@ async fn sources(args: &ControllerArgs, cluster: &Cluster, clock: Clock) -> Resu
         },
         concurrency: args.analysis_threads,
     })
+}
+
+/// The API of AWS, if weights are verified there.
+fn aws(args: &ControllerArgs, clock: &Clock) -> Result<Option<Aws>, Error> {
+    if !args.routers.aws_verify_target_group {
+        return Ok(None);
+    }
+    let variable = |name: &str| env::var_os(name).and_then(|text| text.into_string().ok());
+    // Credentials come from link-local addresses; no metric asks through this door.
+    let http = Http::new(LinkLocal::Allowed)?;
+    let environment = Environment::read(variable);
+    Ok(Some(Aws::new(environment, http, clock.clone())))
+}
+
+fn link_local(args: &ControllerArgs) -> LinkLocal {
+    if args.allow_link_local {
+        LinkLocal::Allowed
+    } else {
+        LinkLocal::Refused
+    }
 }
 
 async fn listen(

@@ -99,7 +99,8 @@ impl LeaderArgs {
         }))
     }
 
-    fn namespace(&self) -> String {
+    /// The namespace of the controller itself.
+    pub(super) fn namespace(&self) -> String {
         let given = self.controller_namespace.clone();
         let given = given.filter(|namespace| !namespace.is_empty());
         given

@@ -12,8 +12,8 @@ mod leader;
 mod plugin;
 mod print;
 mod program;
-mod screen;
 mod routers;
+mod screen;
 mod serving;
 mod usage;
 

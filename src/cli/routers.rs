@@ -50,6 +50,24 @@ pub(super) struct RouterArgs {
         default_value = "nginx"
     )]
     nginx_ingress_classes: Vec<String>,
+
+    /// A class of Ingresses that AWS Load Balancer Controller serves; may be given several times
+    #[arg(
+        long,
+        value_name = "CLASS",
+        value_delimiter = ',',
+        default_value = "alb"
+    )]
+    alb_ingress_classes: Vec<String>,
+
+    /// Ask AWS whether its load balancers have the weights, before a step goes on: with credentials
+    /// from the environment, a service account's role or the instance
+    #[arg(long, alias = "alb-verify-weight")]
+    pub(super) aws_verify_target_group: bool,
+
+    /// The tag by which target groups say what they belong to
+    #[arg(long, value_name = "TAG", default_value = "ingress.k8s.aws/resource")]
+    alb_tag_key_resource_id: String,
 }
 
 fn group_version(text: &str) -> Result<(String, String), String> {
@@ -71,6 +89,10 @@ impl RouterArgs {
                 traefik.unwrap_or_default().to_owned(),
             ),
             nginx_ingress_classes: self.nginx_ingress_classes.clone(),
+            alb_ingress_classes: self.alb_ingress_classes.clone(),
+            alb_verified_by_tag: self
+                .aws_verify_target_group
+                .then(|| self.alb_tag_key_resource_id.clone()),
         }
     }
 }
@@ -104,6 +126,9 @@ mod tests {
             "--traefik-api-version=traefik.containo.us/v1",
             "--nginx-ingress-classes=web,api",
             "--nginx-ingress-classes=more",
+            "--alb-ingress-classes=inner",
+            "--alb-verify-weight",
+            "--alb-tag-key-resource-id=mine",
         ]);
         let pair = |group: &str, version: &str| (group.to_owned(), version.to_owned());
         let expected = Versions {
@@ -113,6 +138,8 @@ mod tests {
             app_mesh: "v1".to_owned(),
             traefik: pair("traefik.containo.us", "v1"),
             nginx_ingress_classes: ["web", "api", "more"].map(str::to_owned).to_vec(),
+            alb_ingress_classes: vec!["inner".to_owned()],
+            alb_verified_by_tag: Some("mine".to_owned()),
         };
         assert_eq!(said, expected);
     }

@@ -1,6 +1,7 @@
 //! Observe, decide, act: one file per kind.
 
 pub mod analysis;
+mod calls;
 pub mod leader;
 mod measure;
 mod passes;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::aws::Aws;
 use crate::cluster::Cluster;
+use crate::plugins::Plugins;
 use crate::telemetry::{Metrics, Readiness};
 use crate::traffic_routers::Versions;
 
@@ -36,6 +39,10 @@ pub struct Setup {
     pub leadership: Leadership,
     /// Of which versions the objects of traffic routers are.
     pub versions: Arc<Versions>,
+    /// Whom steps and the traffic may be left to.
+    pub plugins: Plugins,
+    /// The API of AWS' load balancers, where weights are verified.
+    pub aws: Option<Aws>,
 }
 
 impl Setup {
@@ -49,6 +56,8 @@ impl Setup {
             readiness: Readiness::default(),
             leadership: Leadership::undisputed(),
             versions: Arc::default(),
+            plugins: Plugins::default(),
+            aws: None,
         }
     }
 

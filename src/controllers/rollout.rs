@@ -17,6 +17,7 @@ mod children;
 mod give_back;
 mod memory;
 mod objects;
+mod plugins;
 mod referenced;
 mod release;
 mod series;
@@ -468,11 +469,12 @@ async fn decide(
                     observed.pods = Some(listed.await?);
                 }
                 Want::Plugin(call) => {
-                    // Plugins cannot be configured yet: there is none.
-                    observed.plugins.insert(call, None);
+                    let rollout = &observed.rollout;
+                    let answer = plugins::ask(&context.setup.plugins, rollout, &call).await;
+                    observed.plugins.insert(call, answer);
                 }
                 Want::Router(Query::Call(call)) => {
-                    let answer = calls::make(&call, &observed.rollout);
+                    let answer = calls::make(&call, &observed.rollout, &context.setup).await;
                     observed.routers.note_answer(call, answer);
                 }
                 Want::Router(query) => {

@@ -11,6 +11,7 @@
 //! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
 //! only what is its own in an object, and writes nothing where nothing differs.
 
+mod alb;
 mod ambassador;
 mod apisix;
 mod app_mesh;
@@ -19,6 +20,7 @@ mod hold;
 mod istio;
 mod nginx;
 mod object;
+mod plugin;
 mod smi;
 mod split;
 #[cfg(test)]
@@ -86,6 +88,11 @@ pub struct Versions {
     pub ambassador: (String, String),
     /// Version of the kinds of App Mesh. Default: `v1beta2`.
     pub app_mesh: String,
+    /// Classes of Ingresses that AWS Load Balancer Controller serves. Default: `alb`.
+    pub alb_ingress_classes: Vec<String>,
+    /// The tag by which AWS Load Balancer Controller says whose a target group is, if the weights of
+    /// load balancers are to be verified. Default: they are not.
+    pub alb_verified_by_tag: Option<String>,
     /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
     pub traefik: (String, String),
     /// Classes of the Ingresses that NGINX serves, beside those that say so in their name. Default:
@@ -101,6 +108,8 @@ impl Default for Versions {
             smi: "v1alpha1".to_owned(),
             ambassador: owned("getambassador.io", "v2"),
             app_mesh: "v1beta2".to_owned(),
+            alb_ingress_classes: vec!["alb".to_owned()],
+            alb_verified_by_tag: None,
             traefik: owned("traefik.io", "v1alpha1"),
             nginx_ingress_classes: vec!["nginx".to_owned()],
         }
@@ -172,6 +181,9 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     if let Some(settings) = &routing.nginx {
         routers.push(Box::new(nginx::Nginx::new(subject, settings, versions)));
     }
+    if let Some(settings) = &routing.alb {
+        routers.push(Box::new(alb::Alb::new(subject, settings, versions)));
+    }
     if let Some(settings) = &routing.smi {
         routers.push(Box::new(smi::Smi::new(subject, settings, versions)));
     }
@@ -189,8 +201,11 @@ pub fn routers<'a>(subject: &Subject<'a>, versions: &Versions) -> Vec<Box<dyn Ro
     if let Some(settings) = &routing.apisix {
         routers.push(Box::new(apisix::Apisix::new(subject, settings)));
     }
-    if let Some(settings) = routing.plugins.get(gateway_api::PLUGIN) {
-        routers.push(Box::new(gateway_api::GatewayApi::new(subject, settings)));
+    for (name, settings) in &routing.plugins {
+        routers.push(match name.as_str() {
+            gateway_api::PLUGIN => Box::new(gateway_api::GatewayApi::new(subject, settings)),
+            _ => Box::new(plugin::Plugin::new(subject, name, settings)),
+        });
     }
     routers
 }

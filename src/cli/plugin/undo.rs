@@ -10,6 +10,7 @@ use super::kind::resource;
 use super::{Around, Error, names};
 use crate::api::Rollout;
 use crate::cli::{Exit, Output};
+use crate::cluster::api_resource;
 use crate::rollout::{ReplicaSet, WorkloadKind, operations};
 
 /// Bring back the pod template of an earlier revision

@@ -135,7 +135,7 @@ async fn act_on_route(
     context: &Context,
 ) -> Result<Option<Notice>, Failure> {
     if let Write::Call(call) = write {
-        let told = calls::make(call, rollout);
+        let told = calls::make(call, rollout, &context.setup).await;
         return told.map(|_| None).map_err(Failure::NotRouted);
     }
     let place = write.place();

@@ -44,7 +44,7 @@ use self::settings::Settings;
 use super::object::{Known, Notice, Place, Query, Verification, Verified, Write};
 use super::split::{Pair, Route, Split, Subject};
 use super::{FIELD, Router};
-use crate::api::{Problem, TrafficWeights};
+use crate::api::Problem;
 
 /// The name under which it is configured.
 pub(super) const PLUGIN: &str = "argoproj-labs/gatewayAPI";
@@ -81,7 +81,7 @@ impl<'a> GatewayApi<'a> {
             namespace: subject.namespace,
             rollout: format!("{}/{}", subject.namespace, subject.name),
             backends: Backends {
-                services: services(subject),
+                services: subject.services_or_turns(),
                 namespace: subject.namespace,
             },
             settings: Settings::read(&field, settings),
@@ -99,33 +99,32 @@ impl<'a> GatewayApi<'a> {
         settings.namespace.as_deref().unwrap_or(self.namespace)
     }
 
-    /// Asks in one version after the other, until there is something.
+    /// Asks in one version after the other, until there is something. A version in which there is
+    /// nothing may be one that the cluster does not serve: it is no longer asked.
     fn queries_of_routes(&self, settings: &Settings, known: &Known) -> Vec<Query> {
         let namespace = self.namespace_of_routes(settings);
-        let mut queries = Vec::new();
-        for route in &settings.named {
-            for version in route.kind.versions() {
-                let place = route.kind.place(version, namespace, &route.name);
-                let is_answer = known.get(&place).is_some();
-                let query = Query::One(place);
-                let is_open = is_answer || !known.answers(&query);
-                queries.push(query);
-                if is_open {
-                    break;
-                }
-            }
-        }
-        for routes in &settings.selected {
-            for version in routes.kind.versions() {
-                let query = selection(routes, version, namespace);
-                let is_open = !known.answers(&query) || !known.picked(&query).is_empty();
-                queries.push(query);
-                if is_open {
-                    break;
-                }
-            }
-        }
-        queries
+        let first = |versions: &[&str], query: &dyn Fn(&str) -> Query| {
+            let is_open = |query: &Query| {
+                let is_empty = match query {
+                    Query::One(place) => known.get(place).is_none(),
+                    selected => known.picked(selected).is_empty(),
+                };
+                !(known.answers(query) && is_empty)
+            };
+            let mut queries: Vec<Query> = versions.iter().map(|version| query(version)).collect();
+            let place = queries.iter().position(is_open);
+            queries.swap_remove(place.unwrap_or(queries.len() - 1))
+        };
+        let named = settings.named.iter().map(|route| {
+            let one = |version: &str| Query::One(route.kind.place(version, namespace, &route.name));
+            first(route.kind.versions(), &one)
+        });
+        let selected = settings.selected.iter().map(|routes| {
+            first(routes.kind.versions(), &|version| {
+                selection(routes, version, namespace)
+            })
+        });
+        named.chain(selected).collect()
     }
 
     /// The routes that there are, each once. One that is named goes before one that is selected.
@@ -257,8 +256,9 @@ impl Router for GatewayApi<'_> {
             let is_there =
                 |found: &Found<'_>| found.kind == route.kind && found.place.name == route.name;
             if !found.iter().any(is_there) {
-                let why = format!("{} not found", route.kind.name());
-                problems.push(Problem::invalid(&route.field, &route.name, why));
+                let namespace = self.namespace_of_routes(settings);
+                let place = route.kind.place("", namespace, &route.name);
+                problems.push(Problem::invalid(&route.field, &route.name, place.missing()));
             }
         }
         if settings.named.is_empty() && found.is_empty() {
@@ -328,27 +328,14 @@ impl Router for GatewayApi<'_> {
             return vec![];
         };
         let idle = Split {
-            weights: TrafficWeights::default(),
             whole: self.whole,
-            routes: vec![],
-            is_idle: true,
-            versions: vec![],
+            ..Split::undivided()
         };
         let found = self.found(settings, known);
         let writes = found
             .iter()
             .filter_map(|found| self.divided(found, settings, known, &idle).ok());
         writes.flatten().collect()
-    }
-}
-
-/// The Services of a Rollout; those that take turns where no others are named.
-fn services<'a>(subject: &Subject<'a>) -> Pair<'a> {
-    let named = subject.services();
-    if named.canary.is_empty() && named.stable.is_empty() {
-        subject.services_in_turn()
-    } else {
-        named
     }
 }
 

@@ -50,7 +50,7 @@ fn routes_are_found_by_name_and_by_label_in_the_versions_that_there_are() {
     assert_eq!(
         problems,
         [
-            "spec.strategy.canary.trafficRouting.plugins[argoproj-labs/gatewayAPI].httpRoutes[1].name: Invalid value: \"b\": HTTPRoute not found"
+            "spec.strategy.canary.trafficRouting.plugins[argoproj-labs/gatewayAPI].httpRoutes[1].name: Invalid value: \"b\": httproutes.gateway.networking.k8s.io \"b\" not found"
         ]
     );
     known.note(http("b"), Some(route()));

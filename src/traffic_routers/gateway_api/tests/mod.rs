@@ -67,9 +67,8 @@ fn split(weight: i32) -> Split {
     Split {
         weights,
         whole: 100,
-        routes: vec![],
         is_idle: weight == 0,
-        versions: vec![],
+        ..Split::undivided()
     }
 }
 
