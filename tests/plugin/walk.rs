@@ -239,7 +239,7 @@ fn what_is_forbidden_is_said_with_whose_permission_is_missing() {
         "get rollout web -w --as=nobody --as-group=people",
         "promote web --as nobody",
         "list rollouts -A --as nobody",
-        "get rollout web",
+        "get rollout nowhere",
     ];
     let environment = [("KUBECONFIG", kubeconfig.to_str().unwrap())];
     insta::assert_snapshot!(told(session.folder(), &lines, &environment));
