@@ -12,6 +12,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod args;
+mod assemble;
 mod assess;
 mod conditions;
 mod decide;
@@ -22,6 +23,7 @@ mod field_ref;
 mod laws;
 mod measure;
 mod merge;
+mod only;
 mod plan;
 mod prepare;
 mod problem;
@@ -29,20 +31,24 @@ mod schedule;
 #[cfg(test)]
 mod scripted;
 mod secrets;
+mod stopped;
 mod templates;
 #[cfg(test)]
 mod timelines;
 mod validate;
 mod verdict;
 
+pub use assemble::{Assembled, Written, assemble};
 pub use decide::{Decision, JobRef, Observed, Task, decide};
 pub use event::RunEvent;
 pub use field_ref::field;
 pub use measure::{Measured, Span};
 pub use merge::{Merged, Wanted, merge};
+pub use only::only;
 pub use plan::{ErrorWait, Limits, MetricPlan};
 pub use prepare::{Prepared, Resolved};
 pub use problem::Invalid;
 pub use secrets::{Redacted, Redactor, SecretKey, Secrets};
+pub use stopped::stopped;
 pub use templates::{TemplateKey, Templates};
 pub use validate::endless;
