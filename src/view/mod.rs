@@ -6,8 +6,11 @@
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod analysis;
+mod junit;
 mod line;
+mod live;
 mod news;
+mod report;
 
 use std::sync::Arc;
 
@@ -22,7 +25,9 @@ use crate::rollout::labels;
 
 pub use analysis::{AnalysisView, MetricView};
 pub use line::{Line, Mark, Paint};
-pub use news::news;
+pub use live::Live;
+pub use news::{analysis_news, news};
+pub use report::AnalysisReport;
 
 /// Where a Rollout stands.
 #[derive(Debug, Clone, Default, PartialEq)]
