@@ -80,7 +80,15 @@ fn every_call_is_one_that_the_program_understands() {
         let parsed = Args::try_parse_from(call);
         assert!(parsed.is_ok(), "{call:?}: {}", parsed.unwrap_err());
     }
-    for command in ["eval", "crds", "cluster", "controller", "demo"] {
+    for command in [
+        "eval",
+        "crds",
+        "cluster",
+        "controller",
+        "demo",
+        "analyze",
+        "backtest",
+    ] {
         assert!(
             calls.iter().any(|call| call[1] == command),
             "`{command}` is not shown"

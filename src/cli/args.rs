@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+use super::analyze::{self, AnalyzeArgs};
+use super::backtest::{self, BacktestArgs};
 use super::cluster::{self, ClusterArgs};
 use super::controller::{self, ControllerArgs};
 use super::crds::{self, CrdsArgs};
@@ -19,6 +21,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Analyze(Box<AnalyzeArgs>),
+    Backtest(Box<BacktestArgs>),
     Cluster(ClusterArgs),
     Controller(Box<ControllerArgs>),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
@@ -30,6 +34,8 @@ enum Command {
 /// Runs the parsed command line.
 pub(super) fn run(args: &Args, output: &mut Output) -> Exit {
     match &args.command {
+        Command::Analyze(args) => analyze::run(args, output),
+        Command::Backtest(args) => backtest::run(args, output),
         Command::Cluster(args) => cluster::run(args, output),
         Command::Controller(args) => controller::run(args, output),
         Command::Crds(args) => crds::run(args, output),

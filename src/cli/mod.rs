@@ -1,6 +1,8 @@
 //! The command line: translate, call, print. Decisions live in the layers above.
 
+mod analyze;
 mod args;
+mod backtest;
 mod cluster;
 mod controller;
 mod crds;
@@ -10,6 +12,8 @@ mod eval;
 mod leader;
 mod print;
 mod serving;
+mod template;
+mod uuid;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -31,6 +35,8 @@ pub enum Exit {
     No,
     /// 2: could not tell.
     Unknown,
+    /// 3: an analysis came to no verdict.
+    Undecided,
 }
 
 impl From<Exit> for ExitCode {
@@ -39,6 +45,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::No => 1,
             Exit::Unknown => 2,
+            Exit::Undecided => 3,
         })
     }
 }

@@ -33,6 +33,11 @@ impl Output {
     pub fn talk(&mut self, line: impl std::fmt::Display) {
         let _ = writeln!(self.talk, "{line}").and_then(|()| self.talk.flush());
     }
+
+    /// Writes talk without a line's end, such as what moves a terminal's cursor.
+    pub(super) fn talk_as_is(&mut self, text: &str) {
+        let _ = write!(self.talk, "{text}").and_then(|()| self.talk.flush());
+    }
 }
 
 impl std::fmt::Debug for Output {
