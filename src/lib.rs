@@ -23,6 +23,9 @@ pub mod traffic_routers;
 /// AnalysisRuns: arguments, schedule, assessment, verdict.
 pub mod analysis;
 
+/// A template over history: the runs that would have been started, and what they would have come to.
+pub mod backtest;
+
 /// Rollouts: which ReplicaSet gets how many pods, and which step is next.
 pub mod rollout;
 

@@ -10,7 +10,7 @@ use verdict::api::{Measurement, MetricProvider, Phase};
 use verdict::apiserver::Server;
 use verdict::clock::Clock;
 use verdict::cluster::Cluster;
-use verdict::controllers::{Doors, measure, remove_orphans};
+use verdict::controllers::{Doors, Jobs, measure, remove_orphans};
 use verdict::http::Http;
 use verdict::metric_providers::{
     Action, Context, JobPlacement, Outcome, Provider, Reading, RunIdentity, Settings, run_selector,
@@ -91,7 +91,8 @@ impl World {
             settings: &self.settings,
         };
         let provider = Provider::new(&self.written, &context).unwrap();
-        measure(provider, action, &self.doors).await
+        let Doors { http, jobs } = &self.doors;
+        measure(provider, action, http, Jobs::Cluster(jobs)).await
     }
 
     async fn names(&self) -> Vec<String> {

@@ -3,10 +3,12 @@
 
 mod analysis;
 mod analysis_templates;
+mod analyze;
 mod anti_affinity;
 mod api;
 mod apiserver;
 mod apiserver_clients;
+mod backtest;
 mod blue_green;
 mod cluster;
 mod conditions;

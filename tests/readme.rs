@@ -99,6 +99,8 @@ fn every_call_is_one_that_the_program_understands() {
         "list",
         "lint",
         "create",
+        "analyze",
+        "backtest",
     ];
     for command in commands {
         assert!(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::{Metric, NoDataPolicy, Phase};
-use crate::expression::{Condition, Value};
+use crate::expression::{Condition, Limit, Value};
 
 /// Said of a measurement that was judged with NaN by conditions which do not provide for it.
 const NAN_UNPROVIDED_FOR: &str =
@@ -98,6 +98,32 @@ impl Conditions {
             odd.iter()
                 .map(|odd| (written.field, written.text.as_str(), odd.to_string()))
         })
+    }
+
+    /// The plain limits that a good value keeps.
+    pub(crate) fn limits(&self) -> Vec<Limit> {
+        let of = |written: &Option<Written>| -> Vec<Limit> {
+            let read = written.as_ref().and_then(|it| it.read.as_ref().ok());
+            read.map(Condition::limits).unwrap_or_default()
+        };
+        let mut limits = of(&self.success);
+        // A failure that takes several limits to be broken is not kept off by one of them.
+        if let [limit] = of(&self.failure).as_slice() {
+            let side = limit.side.other();
+            limits.push(Limit { side, ..*limit });
+        }
+        limits
+    }
+
+    /// Whether a condition may look at where in a list a number stands, and not only at which
+    /// numbers there are. In doubt it does.
+    pub(crate) fn mind_order(&self) -> bool {
+        const PLACES: [&str; 12] = [
+            "result[", "result?", "result |", "#index", "first", "last", "take", "find", "get",
+            "reduce", "reverse", "indexOf",
+        ];
+        self.both()
+            .any(|written| PLACES.iter().any(|place| written.text.contains(place)))
     }
 
     fn both(&self) -> impl Iterator<Item = &Written> {

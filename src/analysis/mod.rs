@@ -12,6 +12,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod args;
+mod assemble;
 mod assess;
 mod by_hand;
 mod conditions;
@@ -23,6 +24,7 @@ mod field_ref;
 mod laws;
 mod measure;
 mod merge;
+mod only;
 mod plan;
 mod prepare;
 mod problem;
@@ -30,21 +32,25 @@ mod schedule;
 #[cfg(test)]
 mod scripted;
 mod secrets;
+mod stopped;
 mod templates;
 #[cfg(test)]
 mod timelines;
 mod validate;
 mod verdict;
 
+pub use assemble::{Assembled, Written, assemble};
 pub use by_hand::{ByHand, ByHandError, run_from_template};
 pub use decide::{Decision, JobRef, Observed, Task, decide};
 pub use event::RunEvent;
 pub use field_ref::field;
 pub use measure::{Measured, Span};
 pub use merge::{Merged, Wanted, merge};
+pub use only::only;
 pub use plan::{ErrorWait, Limits, MetricPlan};
 pub use prepare::{Prepared, Resolved};
 pub use problem::Invalid;
 pub use secrets::{Redacted, Redactor, SecretKey, Secrets};
+pub use stopped::stopped;
 pub use templates::{TemplateKey, Templates};
 pub use validate::endless;

@@ -1,19 +1,21 @@
 //! A run's spec as it is carried out: arguments filled in, numbers understood, conditions read.
 //! Made once for each generation of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::args::{Arguments, SECRET_PLACEHOLDER, has_placeholder};
+use super::assess::decided;
 use super::conditions::Conditions;
 use super::decide::Task;
 use super::plan::MetricPlan;
 use super::problem::Invalid;
 use super::secrets::{Redactor, SecretKey, Secrets};
 use super::validate::{Findings, plans};
-use crate::api::{AnalysisRun, Metric, Problem};
+use crate::api::{AnalysisRun, Metric, MetricResult, Problem};
+use crate::expression::Limit;
 use crate::metric_providers::Action;
 
 /// A run's spec, understood. Depends on the spec and the metadata of the run only, so that it can
@@ -47,6 +49,20 @@ pub struct Resolved {
 impl std::fmt::Debug for Resolved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Resolved").finish_non_exhaustive()
+    }
+}
+
+impl Resolved {
+    /// The plain limits that a good value keeps, as far as the conditions have that form.
+    #[must_use]
+    pub fn limits(&self) -> Vec<Limit> {
+        self.conditions.limits()
+    }
+
+    /// Whether a condition may look at where in a list a number stands.
+    #[must_use]
+    pub fn minds_order(&self) -> bool {
+        self.conditions.mind_order()
     }
 }
 
@@ -94,6 +110,11 @@ impl Prepared {
         &self.plans
     }
 
+    /// The same, to be carried out otherwise than written: with more measurements kept, for instance.
+    pub fn plans_mut(&mut self) -> &mut [MetricPlan] {
+        &mut self.plans
+    }
+
     /// What is allowed and yet hardly meant.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
@@ -106,6 +127,45 @@ impl Prepared {
             .get(task.index)
             .into_iter()
             .flat_map(|metric| &metric.secrets)
+    }
+
+    /// The Secrets that any metric needs, and the first metric that does.
+    #[must_use]
+    pub fn all_secrets(&self) -> BTreeMap<&SecretKey, &str> {
+        let mut all = BTreeMap::new();
+        for (plan, metric) in self.plans.iter().zip(&self.metrics) {
+            for key in &metric.secrets {
+                all.entry(key).or_insert(plan.name.as_str());
+            }
+        }
+        all
+    }
+
+    /// The metrics, arguments filled in and with a placeholder in the place of each Secret; in the
+    /// order of the spec.
+    pub fn metrics(&self) -> impl Iterator<Item = &Metric> {
+        self.metrics.iter().map(|metric| &metric.resolved.metric)
+    }
+
+    /// All metrics with all that they need to be measured.
+    ///
+    /// # Errors
+    /// A Secret that could not be read.
+    pub fn resolve_all(&self, secrets: &Secrets) -> Result<Vec<Arc<Resolved>>, String> {
+        let all = self.metrics.iter().map(|metric| match &metric.written {
+            None => Ok(Arc::clone(&metric.resolved)),
+            Some(written) => self.fill_in(metric, written, secrets).map(Arc::new),
+        });
+        all.collect()
+    }
+
+    /// Why a metric that is decided has ended as it has, in Argo's words; empty for a plain success.
+    #[must_use]
+    pub fn reason(&self, result: &MetricResult) -> String {
+        let plan = self.plans.iter().find(|plan| plan.name == result.name);
+        plan.and_then(|plan| decided(plan, result))
+            .map(|(_, reason)| reason)
+            .unwrap_or_default()
     }
 
     /// The metric of a task with all that it needs to be measured.

@@ -206,6 +206,11 @@ fn retention(spec: &AnalysisRunSpec, plans: &mut [MetricPlan], findings: &mut Fi
     }
 }
 
+/// The names of metrics that a rule is for, as a regular expression.
+pub(crate) fn pattern(written: &str) -> Result<Regex, regex::Error> {
+    Regex::new(if written == "*" { "" } else { written })
+}
+
 /// The metrics that a rule is for. Its name is a regular expression that may match anywhere in a
 /// metric's name; `*` alone is every metric, as Argo's documentation has it.
 fn matching<'p>(
@@ -215,7 +220,7 @@ fn matching<'p>(
     findings: &mut Findings,
 ) -> Vec<&'p mut MetricPlan> {
     let field = format!("{at}.metricName");
-    let Ok(regex) = Regex::new(if pattern == "*" { "" } else { pattern }) else {
+    let Ok(regex) = self::pattern(pattern) else {
         let why = "must be a regular expression, or `*` for every metric";
         findings
             .problems

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use super::analyze::{self, AnalyzeArgs};
+use super::backtest::{self, BacktestArgs};
 use super::cluster::{self, ClusterArgs};
 use super::completion::{self, CompletionArgs};
 use super::controller::{self, ControllerArgs};
@@ -30,6 +32,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Analyze(Box<AnalyzeArgs>),
+    Backtest(Box<BacktestArgs>),
     Cluster(ClusterArgs),
     Controller(Box<ControllerArgs>),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`
@@ -108,6 +112,8 @@ fn named(mut command: clap::Command, typed: &str) -> clap::Command {
 /// Runs the parsed command line.
 pub(super) fn run(args: &Args, program: Program, output: &mut Output) -> Exit {
     match &args.command {
+        Command::Analyze(args) => analyze::run(args, output),
+        Command::Backtest(args) => backtest::run(args, output),
         Command::Cluster(args) => cluster::run(args, output),
         Command::Controller(args) => controller::run(args, output),
         Command::Crds(args) => crds::run(args, output),

@@ -5,9 +5,9 @@ use std::fs;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use thiserror::Error;
 
+use super::uuid;
 use crate::controllers::leader::{Election, Timing, TimingError};
 
 /// Where a pod finds the namespace that it runs in.
@@ -140,23 +140,8 @@ fn is_subdomain(name: &str) -> bool {
 
 /// The host and a random UUID, as Argo's controller calls itself: no two processes share it.
 fn identity() -> Result<String, Error> {
-    let mut bytes = [0; 16];
-    let filled = SystemRandom::new().fill(&mut bytes);
-    filled.map_err(|_| Error::Identity)?;
-    let mut number = u128::from_be_bytes(bytes);
-    // Version 4, variant 1 (RFC 9562).
-    number = number & !(0xf << 76) | 0x4 << 76;
-    number = number & !(0x3 << 62) | 0x2 << 62;
-    let part = |shift: u32, mask: u128| number >> shift & mask;
-    Ok(format!(
-        "{}_{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        host(),
-        part(96, 0xffff_ffff),
-        part(80, 0xffff),
-        part(64, 0xffff),
-        part(48, 0xffff),
-        part(0, 0xffff_ffff_ffff),
-    ))
+    let uuid = uuid::random().map_err(|_| Error::Identity)?;
+    Ok(format!("{}_{uuid}", host()))
 }
 
 fn host() -> String {

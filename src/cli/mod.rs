@@ -1,6 +1,8 @@
 //! The command line: translate, call, print. Decisions live in the layers above.
 
+mod analyze;
 mod args;
+mod backtest;
 mod cluster;
 mod completion;
 mod controller;
@@ -15,7 +17,9 @@ mod program;
 mod routers;
 mod screen;
 mod serving;
+mod template;
 mod usage;
+mod uuid;
 
 use std::env;
 use std::ffi::OsString;
@@ -40,6 +44,8 @@ pub enum Exit {
     No,
     /// 2: could not tell.
     Unknown,
+    /// 3: an analysis came to no verdict.
+    Undecided,
 }
 
 /// Parses the command line, runs it and says how it went.

@@ -47,6 +47,11 @@ impl Output {
     pub fn is_gone(&self) -> bool {
         self.is_gone
     }
+
+    /// Writes talk without a line's end, such as what moves a terminal's cursor.
+    pub(super) fn talk_as_is(&mut self, text: &str) {
+        let _ = write!(self.talk, "{text}").and_then(|()| self.talk.flush());
+    }
 }
 
 impl std::fmt::Debug for Output {

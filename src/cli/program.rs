@@ -60,6 +60,7 @@ impl Program {
             (_, Exit::Done) => 0,
             (_, Exit::No) | (Self::ArgoRollouts, Exit::Unknown) => 1,
             (Self::Verdict | Self::Plugin, Exit::Unknown) => 2,
+            (_, Exit::Undecided) => 3,
         }
     }
 }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
+use super::processes::Processes;
+use crate::analysis::{Measured, Prepared, Secrets, Span, Task};
+use crate::clock::Clock;
 use crate::cluster::{self, Cluster, Created, PropagationPolicy};
 use crate::http::Http;
 use crate::metric_providers::{
-    Action, JobName, JobReply, JobRequest, Provider, Reading, Reply, Request, RunIdentity,
+    Action, Context, JobName, JobReply, JobRequest, Provider, Reading, Reply, Request, RunIdentity,
     Settings, Step, run_selector,
 };
 
@@ -24,8 +28,67 @@ pub struct Doors {
     pub jobs: Cluster,
 }
 
+/// Where Jobs run.
+#[derive(Debug, Clone, Copy)]
+pub enum Jobs<'a> {
+    /// In a cluster.
+    Cluster(&'a Cluster),
+    /// On this machine, as processes.
+    Processes(&'a Processes),
+}
+
+/// A task of a run, with all that it needs to be carried out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Errand<'a> {
+    pub(super) run: RunIdentity<'a>,
+    pub(super) prepared: &'a Prepared,
+    pub(super) task: &'a Task,
+    /// The Secrets that the task's metric needs.
+    pub(super) secrets: &'a Secrets,
+    pub(super) settings: &'a Settings,
+    /// When it was begun.
+    pub(super) began: Timestamp,
+}
+
+/// Carries out a task: asks the source and judges what it answers. Whatever happens is a
+/// measurement.
+pub(super) async fn carry_out(
+    errand: Errand<'_>,
+    http: &Http,
+    jobs: Jobs<'_>,
+    clock: &Clock,
+) -> Measured {
+    let Errand { task, began, .. } = errand;
+    let resolved = match errand.prepared.resolve(task, errand.secrets) {
+        Ok(resolved) => resolved,
+        Err(reason) => return task.failed(reason, clock.now()),
+    };
+    let about = Context {
+        run: errand.run,
+        metric: &task.metric,
+        attempt: task.attempt,
+        now: began,
+        in_flight: task.measurement.as_ref(),
+        settings: errand.settings,
+    };
+    let (reading, metadata) = match Provider::new(&resolved.metric.provider, &about) {
+        Err(reason) => (Reading::failed(reason), <_>::default()),
+        Ok(provider) => {
+            let metadata = provider.metadata();
+            (measure(provider, task.action, http, jobs).await, metadata)
+        }
+    };
+    let ended = clock.now();
+    resolved.measured(task, reading, metadata, Span { began, ended })
+}
+
 /// Takes one measurement, resumes or stops it. Whatever happens is a reading.
-pub async fn measure(mut provider: Provider, action: Action, doors: &Doors) -> Reading {
+pub async fn measure(
+    mut provider: Provider,
+    action: Action,
+    http: &Http,
+    jobs: Jobs<'_>,
+) -> Reading {
     let mut step = provider.start(action);
     loop {
         let request = match step {
@@ -33,9 +96,12 @@ pub async fn measure(mut provider: Provider, action: Action, doors: &Doors) -> R
             Step::Ask(request) => request,
         };
         let reply = match request {
-            Request::Http(request) => Reply::Http(doors.http.send(&request).await),
-            Request::Prometheus(request) => Reply::Http(doors.http.query(&request).await),
-            Request::Job(request) => Reply::Job(ask(&doors.jobs, request).await),
+            Request::Http(request) => Reply::Http(http.send(&request).await),
+            Request::Prometheus(request) => Reply::Http(http.query(&request).await),
+            Request::Job(request) => Reply::Job(match jobs {
+                Jobs::Cluster(cluster) => ask(cluster, request).await,
+                Jobs::Processes(processes) => processes.perform(request).await,
+            }),
         };
         step = provider.next(reply);
     }
@@ -124,9 +190,8 @@ mod tests {
     use serde_json::json;
 
     use crate::api::MetricProvider;
-    use crate::clock::Clock;
     use crate::expression::Value;
-    use crate::metric_providers::{Context, Outcome};
+    use crate::metric_providers::Outcome;
 
     use super::*;
 
@@ -156,7 +221,8 @@ mod tests {
         measure(
             Provider::new(&written, &context).unwrap(),
             Action::Run,
-            doors,
+            &doors.http,
+            Jobs::Cluster(&doors.jobs),
         )
         .await
     }

@@ -3,13 +3,17 @@
 pub mod analysis;
 mod calls;
 pub mod leader;
+mod local;
 mod measure;
 mod passes;
+mod processes;
 mod roll;
 pub mod rollout;
 mod scope;
 
-pub use measure::{Doors, measure, remove_orphans};
+pub use local::{Local, LocalJobs, Progress};
+pub use measure::{Doors, Jobs, measure, remove_orphans};
+pub use processes::Processes;
 pub use scope::{INSTANCE_ID_LABEL, Scope, watch};
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ mod error;
 mod functions;
 mod go_duration;
 mod go_layout;
+mod limits;
 mod literal;
 mod loops;
 mod machine;
@@ -35,6 +36,7 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 
 pub use error::Error;
+pub use limits::{Limit, Of, Side};
 pub use value::Value;
 
 use datum::Datum;
@@ -103,6 +105,13 @@ impl Condition {
     #[must_use]
     pub fn warnings(&self) -> &[Error] {
         &self.tree.warnings
+    }
+
+    /// The plain limits that must all be kept for it to hold, such as `result[0] >= 0.95`; empty if
+    /// it is not of that form.
+    #[must_use]
+    pub fn limits(&self) -> Vec<Limit> {
+        limits::limits(&self.tree.root)
     }
 
     /// Whether the condition holds for a value. `now` is what `now()` answers.

@@ -74,6 +74,15 @@ pub fn find(search_path: Option<&OsStr>) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// What a Prometheus knows.
+#[derive(Debug, Clone, Copy)]
+enum Contents<'a> {
+    /// What it scrapes: the address of its list of targets.
+    Scraped(&'a str),
+    /// What stands in the blocks of this folder.
+    Blocks(&'a Path),
+}
+
 /// A running Prometheus. It is killed and its data removed when this is dropped.
 #[derive(Debug)]
 pub struct Prometheus {
@@ -90,9 +99,19 @@ impl Prometheus {
     /// It scrapes every second what `targets_url` lists (as `http_sd_configs` reads it). A new
     /// target's first scrape may take 6 s: Prometheus takes in changed targets every 5 s only.
     pub async fn start(program: &Path, targets_url: &str) -> Result<Self, Error> {
+        Self::tried(program, Contents::Scraped(targets_url)).await
+    }
+
+    /// Starts the program on a free loopback port over a copy of these blocks of samples, as
+    /// `promtool` makes them, and waits until it answers queries. It scrapes nothing.
+    pub async fn over(program: &Path, blocks: &Path) -> Result<Self, Error> {
+        Self::tried(program, Contents::Blocks(blocks)).await
+    }
+
+    async fn tried(program: &Path, contents: Contents<'_>) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
-            match Self::attempt(program, targets_url).await {
+            match Self::attempt(program, contents).await {
                 Err(Error::Ended { log, .. })
                     if attempt < ATTEMPTS && log.contains("address already in use") =>
                 {
@@ -103,13 +122,13 @@ impl Prometheus {
         }
     }
 
-    async fn attempt(program: &Path, targets_url: &str) -> Result<Self, Error> {
+    async fn attempt(program: &Path, contents: Contents<'_>) -> Result<Self, Error> {
         let client = loopback::client(Duration::from_secs(2)).map_err(Error::Client)?;
         let port = free_port().map_err(prepare("find a free port"))?;
         let name = format!("verdict-prometheus-{}-{port}", std::process::id());
         let folder = env::temp_dir().join(name);
         fs::create_dir(&folder).map_err(prepare("make a folder for Prometheus"))?;
-        let mut prometheus = match run(program, &folder, port, targets_url) {
+        let mut prometheus = match run(program, &folder, port, contents) {
             Ok(mut child) => Self {
                 program: program.to_owned(),
                 url: format!("http://127.0.0.1:{port}"),
@@ -187,9 +206,16 @@ fn prepare(what: &str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Prepare { what, source }
 }
 
-fn run(program: &Path, folder: &Path, port: u16, targets_url: &str) -> Result<Child, Error> {
+fn run(program: &Path, folder: &Path, port: u16, contents: Contents<'_>) -> Result<Child, Error> {
     let config = folder.join(CONFIG);
-    fs::write(&config, configuration(targets_url).to_string())
+    let configuration = match contents {
+        Contents::Scraped(targets_url) => configuration(targets_url),
+        Contents::Blocks(blocks) => {
+            copy(blocks, &folder.join("data")).map_err(prepare("copy Prometheus' blocks"))?;
+            json!({})
+        }
+    };
+    fs::write(&config, configuration.to_string())
         .map_err(prepare("write Prometheus' configuration"))?;
     Command::new(program)
         .arg(format!("--config.file={}", config.display()))
@@ -197,6 +223,8 @@ fn run(program: &Path, folder: &Path, port: u16, targets_url: &str) -> Result<Ch
             "--storage.tsdb.path={}",
             folder.join("data").display()
         ))
+        // Blocks may be of any time.
+        .arg("--storage.tsdb.retention.time=100y")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -204,6 +232,21 @@ fn run(program: &Path, folder: &Path, port: u16, targets_url: &str) -> Result<Ch
         .kill_on_drop(true)
         .spawn()
         .map_err(prepare(&format!("run `{}`", program.display())))
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Prometheus' configuration, as JSON, which is YAML too.

@@ -82,14 +82,21 @@ impl Mark {
     }
 }
 
+impl Mark {
+    /// A text in the colour of the mark.
+    pub(super) fn painted(self, text: &str, paint: Paint) -> String {
+        match (paint, self) {
+            (Paint::None, _) | (Paint::Colours, Self::Plain) => text.to_owned(),
+            (Paint::Colours, Self::Good | Self::Waiting | Self::Bad) => {
+                format!("{}{text}{RESET}", self.escape())
+            }
+        }
+    }
+}
+
 impl fmt::Display for Painted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Line { mark, topic, text } = self.line;
-        match (self.paint, mark) {
-            (Paint::None, _) | (Paint::Colours, Mark::Plain) => write!(f, "{topic:<9} {text}"),
-            (Paint::Colours, Mark::Good | Mark::Waiting | Mark::Bad) => {
-                write!(f, "{}{topic:<9} {text}{RESET}", mark.escape())
-            }
-        }
+        f.write_str(&mark.painted(&format!("{topic:<9} {text}"), self.paint))
     }
 }

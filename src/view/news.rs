@@ -35,6 +35,14 @@ pub fn news(before: &RolloutView, after: &RolloutView) -> Vec<Line> {
     lines
 }
 
+/// What `after` tells of a run that `before` did not.
+#[must_use]
+pub fn analysis_news(before: Option<&AnalysisView>, after: &AnalysisView) -> Vec<Line> {
+    let mut lines = Vec::new();
+    tell_analysis(before, after, &mut lines);
+    lines
+}
+
 fn step_news(before: &RolloutView, after: &RolloutView) -> Option<Line> {
     let step = after
         .step
@@ -185,7 +193,7 @@ fn measurement_line(metric: &MetricView, measurement: &Measurement) -> Line {
 }
 
 /// A value with its numbers cut to four digits after the point, as people read them.
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     match value {
         "" => "nothing".to_owned(),
         value => rounded(value),
@@ -217,7 +225,7 @@ fn rounded(value: &str) -> String {
     out
 }
 
-fn mark(phase: Option<Phase>) -> Mark {
+pub(super) fn mark(phase: Option<Phase>) -> Mark {
     match phase {
         Some(Phase::Successful) => Mark::Good,
         Some(Phase::Failed | Phase::Error) => Mark::Bad,

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tracing::error;
 
 use super::Context;
-use crate::analysis::{Invalid, Measured, Prepared, Redacted, SecretKey, Secrets, Span, Task};
+use crate::analysis::{Invalid, Measured, Prepared, Redacted, SecretKey, Secrets, Task};
 use crate::api::AnalysisRun;
-use crate::controllers::measure;
+use crate::controllers::Doors;
+use crate::controllers::measure::{self, Errand, Jobs};
 use crate::controllers::passes::contained;
-use crate::metric_providers::{self, Provider, Reading, RunIdentity};
+use crate::metric_providers::RunIdentity;
 
 /// Carries out a task beside the passes, and has the run looked at when it has ended.
 pub(super) fn spawn(
@@ -61,46 +61,23 @@ async fn carry_out(
 ) -> Measured {
     let began = context.now();
     let secrets = read_secrets(run, prepared.secrets(task), context).await;
-    let resolved = match prepared.resolve(task, &secrets) {
-        Ok(resolved) => resolved,
-        Err(reason) => return task.failed(reason, context.now()),
-    };
-    let (reading, metadata) = read(run, task, &resolved.metric.provider, began, context).await;
-    let ended = context.now();
-    resolved.measured(task, reading, metadata, Span { began, ended })
-}
-
-async fn read(
-    run: &AnalysisRun,
-    task: &Task,
-    written: &crate::api::MetricProvider,
-    now: Timestamp,
-    context: &Context,
-) -> (Reading, BTreeMap<String, String>) {
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
     let uid = run.uid().unwrap_or_default();
-    let about = metric_providers::Context {
+    let errand = Errand {
         run: RunIdentity {
             namespace: &namespace,
             name: &name,
             uid: &uid,
         },
-        metric: &task.metric,
-        attempt: task.attempt,
-        now,
-        in_flight: task.measurement.as_ref(),
+        prepared,
+        task,
+        secrets: &secrets,
         settings: &context.sources.settings,
+        began,
     };
-    match Provider::new(written, &about) {
-        Err(reason) => (Reading::failed(reason), BTreeMap::new()),
-        Ok(provider) => {
-            let metadata = provider.metadata();
-            (
-                measure(provider, task.action, &context.sources.doors).await,
-                metadata,
-            )
-        }
-    }
+    let Doors { http, jobs } = &context.sources.doors;
+    let clock = context.setup.cluster.clock();
+    measure::carry_out(errand, http, Jobs::Cluster(jobs), clock).await
 }
 
 /// Reads each Secret once, from the run's namespace.
