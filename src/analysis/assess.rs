@@ -91,6 +91,18 @@ pub(crate) fn decided(plan: &MetricPlan, result: &MetricResult) -> Option<(Phase
     Some((phase, reason))
 }
 
+/// The phase that a metric comes to by measurements of these phases, one after another; `None` as
+/// long as they come to none.
+#[must_use]
+pub fn phase_after(plan: &MetricPlan, phases: impl IntoIterator<Item = Phase>) -> Option<Phase> {
+    let mut result = MetricResult::default();
+    let mut phases = phases.into_iter();
+    phases.find_map(|phase| {
+        count(&mut result, phase);
+        decided(plan, &result).map(|(phase, _)| phase)
+    })
+}
+
 /// Of several limits that are exceeded the last one counts, as in Argo.
 fn limit_exceeded(limits: Limits, result: &MetricResult) -> Option<(Phase, String)> {
     let Limits {

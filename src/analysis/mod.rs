@@ -40,6 +40,7 @@ mod validate;
 mod verdict;
 
 pub use assemble::{Assembled, Written, assemble};
+pub use assess::phase_after;
 pub use by_hand::{ByHand, ByHandError, run_from_template};
 pub use decide::{Decision, JobRef, Observed, Task, decide};
 pub use event::RunEvent;

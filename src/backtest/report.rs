@@ -525,29 +525,25 @@ fn condition(success: &str, failure: &str) -> String {
     }
 }
 
-/// Of metrics that `failureLimit` decides.
+/// Of metrics that decide.
 fn suggestion(backtest: &Backtest, runs: &[Run<'_>], index: usize) -> Option<Suggestion> {
     let plan = &backtest.prepared.plans()[index];
-    let tolerated = usize::try_from(plan.limits.failure?).unwrap_or(usize::MAX);
-    if plan.dry_run || plan.limits.consecutive_success > 0 {
+    if plan.dry_run {
         return None;
     }
     let incidents = &backtest.wanted.incidents;
-    let sequences: Vec<Sequence> = (runs.iter())
+    let healthy: Vec<Sequence> = (runs.iter())
         .filter_map(|run| run.patient)
         .filter(|ended| during(&ended.taken, incidents).is_none())
         .map(|ended| {
-            let taken = || ended.taken.iter().filter(|taken| taken.metric == index);
-            Sequence {
-                failed: taken().filter(|taken| taken.phase == Phase::Failed).count(),
-                numbers: taken().map(|taken| taken.number).collect(),
-            }
+            let taken = ended.taken.iter().filter(|taken| taken.metric == index);
+            taken.map(|taken| (taken.phase, taken.number)).collect()
         })
         .collect();
-    let limits = &backtest.limits[index];
-    // With several limits no single one decides.
-    let limit = Some(limits)
-        .filter(|limits| limits.len() == 1)
-        .and_then(|limits| limits.first());
-    suggest(&sequences, tolerated, limit, backtest.wanted.false_alarms)
+    // With several thresholds no single one decides.
+    let threshold = match backtest.limits[index].as_slice() {
+        [one] => Some(one),
+        _ => None,
+    };
+    suggest(plan, &healthy, threshold, backtest.wanted.false_alarms)
 }

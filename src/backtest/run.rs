@@ -139,6 +139,7 @@ impl Backtest {
         for plan in patient.plans_mut() {
             plan.limits.failure = None;
             plan.limits.inconclusive = i32::MAX;
+            plan.limits.consecutive_success = 0;
         }
         let resolved = prepared
             .resolve_all(&subject.secrets)

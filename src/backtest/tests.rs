@@ -311,22 +311,34 @@ fn the_suggested_changes_keep_the_wanted_rate() {
         let bad = (hour % 9 == 1 && minute == 2) || (hour % 10 == 1 && minute < 2);
         Some(if bad { 0.9 } else { 0.97 })
     };
-    let strict = json!({"failureLimit": 0});
     let month = || Wanted {
         false_alarms: 0.15,
         ..wanted(24 * 7)
     };
-    let report = backtest(&[metric("x", &strict)], month(), &past);
-    assert!(report.false_alarm_rate.unwrap() > 0.15);
-    let suggested = report.metrics[0].suggestion.clone().unwrap();
-    assert_eq!(suggested.failure_limit, Some(1));
-    let threshold = suggested.threshold.unwrap();
-    for change in [
-        json!({"failureLimit": 1}),
-        json!({"failureLimit": 0, "successCondition": format!("result[0] {threshold}")}),
+    let limits = |failure: i32, in_a_row: i32| json!({"failureLimit": failure, "consecutiveSuccessLimit": in_a_row});
+    for (strict, lenient) in [
+        (limits(0, 0), limits(1, 0)),
+        (limits(-1, 5), limits(-1, 3)),
+        (limits(-1, 4), limits(-1, 3)),
     ] {
-        let again = backtest(&[metric("x", &change)], month(), &past);
-        assert!(again.false_alarm_rate.unwrap() <= 0.15, "{change}");
+        let report = backtest(&[metric("x", &strict)], month(), &past);
+        assert!(report.false_alarm_rate.unwrap() > 0.15);
+        let suggested = report.metrics[0].suggestion.clone().unwrap();
+        let field = |limit: Option<i32>, field: &str| limit.map(|_| lenient[field].clone());
+        let failure = suggested.failure_limit;
+        let in_a_row = suggested.consecutive_success_limit;
+        assert_eq!(failure.map(Value::from), field(failure, "failureLimit"));
+        assert_eq!(
+            in_a_row.map(Value::from),
+            field(in_a_row, "consecutiveSuccessLimit")
+        );
+        assert!(failure.is_some() != in_a_row.is_some());
+        let mut moved = strict.clone();
+        moved["successCondition"] = format!("result[0] {}", suggested.threshold.unwrap()).into();
+        for change in [lenient, moved] {
+            let again = backtest(&[metric("x", &change)], month(), &past);
+            assert!(again.false_alarm_rate.unwrap() <= 0.15, "{change}");
+        }
     }
 }
 

@@ -137,10 +137,17 @@ pub(super) fn suggestions(metric: &MetricReport, wanted: f64) -> Vec<String> {
     let rate = percent(Some(suggestion.rate));
     let mut lines = vec![format!("fails {rate} of healthy runs")];
     let wanted = percent(Some(wanted));
-    if let Some(limit) = suggestion.failure_limit {
-        lines.push(format!(
-            "failureLimit: {limit} would have kept it at {wanted}"
-        ));
+    let limits = [
+        ("failureLimit", suggestion.failure_limit),
+        (
+            "consecutiveSuccessLimit",
+            suggestion.consecutive_success_limit,
+        ),
+    ];
+    for (field, limit) in limits {
+        if let Some(limit) = limit {
+            lines.push(format!("{field}: {limit} would have kept it at {wanted}"));
+        }
     }
     if let Some(threshold) = &suggestion.threshold {
         lines.push(format!(
