@@ -123,13 +123,18 @@ impl Walk {
     fn object(&mut self, schema: &Schema, fields: &mut Map<String, Value>) {
         fields.retain(|name, value| match schema.field(name) {
             Some(property) => {
+                // Go writes a list that must be there even when it is empty.
+                let is_kept = property.items.is_some() && schema.required.contains(name);
+                if is_kept && property.typed && value.is_null() {
+                    *value = Value::Array(Vec::new());
+                }
                 if value.is_null() && !property.nullable {
                     return !(property.typed || property.default.is_some());
                 }
                 self.field(property, name, value);
                 // An entry of a map is no field, and stays.
                 let is_field = schema.properties.contains_key(name);
-                !(is_field && property.typed && is_left_out(property, value))
+                !(is_field && property.typed && !is_kept && is_left_out(property, value))
             }
             None if schema.preserve => true,
             None if schema.embedded && is_object_field(name) => true,
@@ -223,5 +228,26 @@ mod tests {
         let mut value = json!({"name": "", "labels": {"headless": ""}});
         shape(&metadata, &mut value);
         assert_eq!(value, json!({"labels": {"headless": ""}}));
+    }
+
+    #[test]
+    fn an_empty_list_that_must_be_there_stays() {
+        let list = Schema {
+            typed: true,
+            items: Some(Schema::default().into()),
+            ..Schema::default()
+        };
+        let fields = ["endpoints", "ports"].map(|name| (name.to_owned(), list.clone().into()));
+        let slice = Schema {
+            typed: true,
+            properties: fields.into(),
+            required: vec!["endpoints".to_owned()],
+            ..Schema::default()
+        };
+        for nothing in [json!([]), json!(null)] {
+            let mut value = json!({"endpoints": nothing, "ports": nothing});
+            shape(&slice, &mut value);
+            assert_eq!(value, json!({"endpoints": []}));
+        }
     }
 }

@@ -86,6 +86,16 @@ async fn a_pod_that_is_not_ready_is_not_available_and_not_in_endpoints() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_without_pods_has_an_empty_slice() {
+    let world = World::without_sources().await;
+    world.create::<Service>(service(&json!({}))).await;
+    seconds(1).await;
+    let slices = world.list::<EndpointSlice>().await;
+    assert_eq!((slices.len(), slices[0].endpoints.len()), (1, 0));
+    assert_eq!(world.addresses("web").await, (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_selects_another_version_gets_its_addresses() {
     let world = World::without_sources().await;
     for (name, replicas) in [("blue", 2), ("green", 3)] {
