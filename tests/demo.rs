@@ -91,6 +91,27 @@ fn with_blue_green_a_bad_version_is_refused_and_a_weak_one_is_switched_back() {
 }
 
 #[test]
+fn an_ingress_gives_a_canary_its_weight() {
+    let expected = [
+        "An Ingress gives a good v2 10 %",
+        "release +v2 is released",
+        "step +1/5 +setWeight: 10",
+        "pods +canary 1 of 1 ready, stable 5 of 5 ready",
+        "traffic +(9|10|11) % of the requests go to the canary; it fails 0 % of them",
+        "traffic +(5[89]|6[012]) % of the requests go to the canary; it fails 0 % of them",
+        "release +v3 is released",
+        "traffic +(9|10|11) % of the requests go to the canary; it fails (2[89]|3[0-3]) % of them",
+        "rollout +Degraded: RolloutAborted: .*revision 3",
+        "traffic +all requests go to the stable version",
+        "v2 +promoted after",
+        "v3 +aborted after .*ratio",
+        "users +never fewer than 5 ready pods",
+    ];
+    let arguments = ["--once", "--router", "nginx", "--prometheus", "none"];
+    tells(&arguments, &expected);
+}
+
+#[test]
 fn a_real_prometheus_measures_the_same() {
     if tool("prometheus").is_none() {
         return;

@@ -23,6 +23,7 @@ mod layers;
 mod leader;
 mod manifests;
 mod metadata;
+mod nginx;
 mod plugin;
 mod plugins;
 mod processes;

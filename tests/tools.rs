@@ -1,4 +1,4 @@
-//! Programs that some tests need and not every machine has.
+//! Programs that some tests need and not every machine has, and folders of their own.
 
 use std::env;
 use std::io::{self, Write as _};
@@ -30,4 +30,25 @@ pub(crate) fn skip(why: &str) {
     // Not `eprintln!`, which the test harness keeps to itself when a test passes.
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {why}");
+}
+
+/// A folder of a test's own, which goes with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("verdict-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

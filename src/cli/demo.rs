@@ -27,6 +27,11 @@ pub(super) struct DemoArgs {
     #[arg(long, value_enum, default_value_t = StrategyArg::Canary)]
     strategy: StrategyArg,
 
+    /// Let a router divide the traffic: the canary gets 10 % of it, then 60 %, whatever its number of
+    /// pods. The router is played, as Ingress NGINX; for canary only
+    #[arg(long, value_enum)]
+    router: Option<RouterArg>,
+
     /// End after the releases; the exit code is 0 only if the good one was promoted and the bad ones
     /// were aborted by their metrics
     #[arg(long)]
@@ -57,12 +62,18 @@ enum StrategyArg {
     BlueGreen,
 }
 
-impl From<StrategyArg> for Strategy {
-    fn from(asked: StrategyArg) -> Self {
-        match asked {
-            StrategyArg::Canary => Self::Canary,
-            StrategyArg::BlueGreen => Self::BlueGreen,
-        }
+/// What divides the traffic, as asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RouterArg {
+    Nginx,
+}
+
+fn strategy(asked: StrategyArg, router: Option<RouterArg>) -> Result<Strategy, Error> {
+    match (asked, router) {
+        (StrategyArg::Canary, None) => Ok(Strategy::Canary),
+        (StrategyArg::Canary, Some(RouterArg::Nginx)) => Ok(Strategy::WeightedCanary),
+        (StrategyArg::BlueGreen, None) => Ok(Strategy::BlueGreen),
+        (StrategyArg::BlueGreen, Some(RouterArg::Nginx)) => Err(Error::Router),
     }
 }
 
@@ -101,6 +112,8 @@ enum Error {
     Demo(#[from] crate::simulation::demo::Error),
     #[error(transparent)]
     Serving(#[from] serving::Error),
+    #[error("--router: blue-green switches all traffic at once; expected --strategy canary")]
+    Router,
     #[error("interrupted before all releases were decided")]
     Interrupted,
     #[error("cannot wait for signals: {0}")]
@@ -121,7 +134,7 @@ pub(super) fn run(args: &DemoArgs, output: &mut Output) -> Exit {
 
 async fn show(args: &DemoArgs, output: &mut Output) -> Result<Exit, Error> {
     let source = source(&args.prometheus);
-    let strategy = args.strategy.into();
+    let strategy = strategy(args.strategy, args.router)?;
     introduce(strategy, &source, output);
     let interrupted = interrupted().map_err(Error::Signals)?;
     tokio::pin!(interrupted);
@@ -205,6 +218,10 @@ fn introduce(strategy: Strategy, source: &MetricSource, output: &mut Output) {
     let what: &[&str] = match strategy {
         Strategy::Canary => &[
             "A good v2 gets 20 % of it, then 60 %, and is promoted if its metrics hold their limits.",
+            "A bad v3, which fails 30 % of its requests, must be aborted without harm to v2.",
+        ],
+        Strategy::WeightedCanary => &[
+            "An Ingress gives a good v2 10 % of it, then 60 %; it is promoted if its metrics hold.",
             "A bad v3, which fails 30 % of its requests, must be aborted without harm to v2.",
         ],
         Strategy::BlueGreen => &[

@@ -11,6 +11,7 @@ use super::traffic::percent;
 use super::{Error, MetricSource, Strategy, World};
 use crate::api::{Phase, RolloutPhase};
 use crate::simulation::loopback;
+use crate::simulation::workload::Entrance;
 use crate::view::{Line, Mark, MetricView, RolloutView, VersionView};
 
 /// How long a person may take to configure a Prometheus that runs already.
@@ -34,10 +35,10 @@ impl Strategy {
             revision: 3,
             what: "bad: it fails 30 % of its requests",
             judged_by: match self {
-                Self::Canary => "",
+                Self::Canary | Self::WeightedCanary => "",
                 Self::BlueGreen => "-pre",
             },
-            reaches_users: self == Self::Canary,
+            reaches_users: self != Self::BlueGreen,
         };
         let weak = Flawed {
             version: WEAK,
@@ -47,7 +48,7 @@ impl Strategy {
             reaches_users: true,
         };
         match self {
-            Self::Canary => vec![bad],
+            Self::Canary | Self::WeightedCanary => vec![bad],
             Self::BlueGreen => vec![bad, weak],
         }
     }
@@ -86,6 +87,9 @@ impl Play<'_> {
         }
         for service in world.strategy.services()? {
             world.cluster.create(&service).await?;
+        }
+        if let Entrance::Ingress(name) = world.strategy.entrance() {
+            world.cluster.create(&objects::ingress(name)?).await?;
         }
         let rollout = objects::rollout(world.strategy, &questions)?;
         world.cluster.create(&rollout).await?;

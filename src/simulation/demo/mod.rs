@@ -6,7 +6,7 @@
 //!   └── watches ──────────┤                 ▼
 //!                         ▼          Prometheus or /stats
 //!        Load ──HTTP──▶ Workload ◀──────────┘
-//!          └─ the pods behind the Service that users reach
+//!          └─ the pods behind the Service or the Ingress that users reach
 //! ```
 
 mod acts;
@@ -26,8 +26,10 @@ use crate::simulation::{prometheus, workload};
 /// How the demo's Rollout replaces one version by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
-    /// Step by step; both versions share the users.
+    /// Step by step; both versions share the users as they share the pods.
     Canary,
+    /// Step by step; an Ingress gives both versions their shares of the users.
+    WeightedCanary,
     /// At once; the new version is tried before and after.
     BlueGreen,
 }

@@ -1,12 +1,13 @@
 //! The objects that the demo applies.
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Error, MetricSource, Strategy};
 use crate::api::{API_VERSION, AnalysisTemplate, Rollout};
-use crate::simulation::workload::{CAPACITY, ERROR_RATE, LATENCY};
+use crate::simulation::workload::{CAPACITY, ERROR_RATE, Entrance, LATENCY};
 
 /// Name of the Rollout, and the value of its pods' label `app`.
 pub(super) const NAME: &str = "web";
@@ -14,6 +15,12 @@ pub(super) const NAME: &str = "web";
 pub(super) const NAMESPACE: &str = "default";
 /// How many pods it has: a fifth of the traffic is one of them.
 pub(super) const REPLICAS: i32 = 5;
+
+/// The Service of the version that all users reach at once.
+const ACTIVE: &str = "web-active";
+/// The Services of the two versions that an Ingress weighs.
+const STABLE: &str = "web-stable";
+const CANARY: &str = "web-canary";
 
 /// The Service of the version that is only tried.
 pub(super) const PREVIEW: &str = "web-preview";
@@ -54,11 +61,12 @@ pub(super) const WEAK: Version = Version {
 };
 
 impl Strategy {
-    /// The Service that users reach.
-    pub(super) fn service(self) -> &'static str {
+    /// Where users come in.
+    pub(super) fn entrance(self) -> Entrance {
         match self {
-            Self::Canary => NAME,
-            Self::BlueGreen => "web-active",
+            Self::Canary => Entrance::Service(NAME),
+            Self::WeightedCanary => Entrance::Ingress(NAME),
+            Self::BlueGreen => Entrance::Service(ACTIVE),
         }
     }
 
@@ -66,7 +74,8 @@ impl Strategy {
     pub(super) fn services(self) -> Result<Vec<Service>, Error> {
         let names: &[&str] = match self {
             Self::Canary => &[NAME],
-            Self::BlueGreen => &["web-active", PREVIEW],
+            Self::WeightedCanary => &[STABLE, CANARY],
+            Self::BlueGreen => &[ACTIVE, PREVIEW],
         };
         let service = |name: &&str| {
             let ports = json!([{"port": 80, "targetPort": 8080}]);
@@ -76,6 +85,18 @@ impl Strategy {
         };
         names.iter().map(service).collect()
     }
+}
+
+/// An Ingress that leads to the stable version.
+pub(super) fn ingress(name: &str) -> Result<Ingress, Error> {
+    let backend = json!({"service": {"name": STABLE, "port": {"number": 80}}});
+    let paths = json!([{"path": "/", "pathType": "Prefix", "backend": backend}]);
+    let spec = json!({
+        "ingressClassName": "nginx",
+        "rules": [{"host": "web.example.com", "http": {"paths": paths}}],
+    });
+    let metadata = json!({"name": name, "namespace": NAMESPACE});
+    object("an Ingress", json!({"metadata": metadata, "spec": spec}))
 }
 
 /// The templates that the source's metrics need.
@@ -124,21 +145,32 @@ pub(super) fn rollout(strategy: Strategy, questions: &Questions<'_>) -> Result<R
         MetricSource::Workload => ("4s", "2s", "4s"),
     };
     let analysis = |delay| questions.analysis(delay, pace, window);
+    let steps = |first: u32| {
+        json!([
+            {"setWeight": first},
+            {"analysis": analysis(delay)},
+            {"setWeight": 60},
+            {"pause": {"duration": "5s"}},
+            {"analysis": analysis("0s")},
+        ])
+    };
     let strategy = match strategy {
         Strategy::Canary => json!({"canary": {
             // A pod goes only when another one is ready.
             "maxSurge": 1,
             "maxUnavailable": 0,
-            "steps": [
-                {"setWeight": 20},
-                {"analysis": analysis(delay)},
-                {"setWeight": 60},
-                {"pause": {"duration": "5s"}},
-                {"analysis": analysis("0s")},
-            ],
+            "steps": steps(20),
+        }}),
+        Strategy::WeightedCanary => json!({"canary": {
+            "stableService": STABLE,
+            "canaryService": CANARY,
+            "trafficRouting": {"nginx": {"stableIngress": NAME}},
+            "scaleDownDelaySeconds": 5,
+            "abortScaleDownDelaySeconds": 5,
+            "steps": steps(10),
         }}),
         Strategy::BlueGreen => json!({"blueGreen": {
-            "activeService": strategy.service(),
+            "activeService": ACTIVE,
             "previewService": PREVIEW,
             "prePromotionAnalysis": analysis(delay),
             "postPromotionAnalysis": analysis(delay),
@@ -244,7 +276,11 @@ mod tests {
                 prometheus: "http://127.0.0.1:9090",
                 stats: "http://127.0.0.1:8000/stats",
             };
-            for strategy in [Strategy::Canary, Strategy::BlueGreen] {
+            for strategy in [
+                Strategy::Canary,
+                Strategy::WeightedCanary,
+                Strategy::BlueGreen,
+            ] {
                 let rollout = rollout(strategy, &questions).unwrap();
                 assert_eq!(rollout.unreadable, [], "{source:?}");
                 let value = serde_json::to_value(&rollout).unwrap();
@@ -255,7 +291,18 @@ mod tests {
                 let services = strategy.services().unwrap();
                 let named = |name: &str| services.iter().any(|it| it.name_any() == name);
                 assert!(crate::rollout::named_services(&rollout.spec).all(named));
-                assert!(named(strategy.service()));
+                let entrance = match strategy.entrance() {
+                    Entrance::Service(name) => name.to_owned(),
+                    Entrance::Ingress(name) => {
+                        let ingress = serde_json::to_value(ingress(name).unwrap()).unwrap();
+                        let backend = ingress.pointer("/spec/rules/0/http/paths/0/backend");
+                        backend.unwrap()["service"]["name"]
+                            .as_str()
+                            .unwrap()
+                            .to_owned()
+                    }
+                };
+                assert!(named(&entrance));
             }
         }
     }

@@ -73,7 +73,7 @@ impl<'a> Play<'a> {
             watched: Watched::new(world),
             view: RolloutView::default(),
             traffic: Traffic::of(match world.strategy {
-                Strategy::Canary => "canary",
+                Strategy::Canary | Strategy::WeightedCanary => "canary",
                 Strategy::BlueGreen => "new version",
             }),
             began: world.began,
@@ -86,7 +86,7 @@ impl<'a> Play<'a> {
 
     /// From now on the pods that users reach are counted.
     pub(super) fn watch_users(&mut self) {
-        self.fewest = Some(self.behind.borrow().len());
+        self.fewest = Some(self.behind.borrow().reached());
     }
 
     /// The fewest pods that users could reach at any time.
@@ -147,7 +147,7 @@ impl<'a> Play<'a> {
                 _ = self.drawing.tick() => return,
                 _ = self.sampling.tick() => self.sample(),
                 Ok(()) = self.behind.changed() => {
-                    let reached = self.behind.borrow_and_update().len();
+                    let reached = self.behind.borrow_and_update().reached();
                     self.fewest = self.fewest.map(|fewest| fewest.min(reached));
                 }
                 () = self.watched.changed() => {}

@@ -9,6 +9,8 @@ use crate::view::{Line, Mark};
 const WINDOW: usize = 2;
 /// A share that differs less is the same: a round over five pods is seldom complete.
 const NOTABLE: u64 = 5;
+/// A share that has moved less since the last sample stands.
+const SETTLED: u64 = 3;
 
 /// What the load has seen, sample by sample.
 #[derive(Debug, Default)]
@@ -53,7 +55,7 @@ impl Traffic {
             return None;
         }
         let share = percent(canary.requests, all.requests);
-        let settled = share.abs_diff(self.latest) < NOTABLE;
+        let settled = share.abs_diff(self.latest) < SETTLED;
         self.latest = share;
         if !settled || share.abs_diff(self.told) < NOTABLE {
             return None;

@@ -25,7 +25,7 @@ use crate::http::{Http, LinkLocal};
 use crate::metric_providers::Settings;
 use crate::simulation::prometheus::Prometheus;
 use crate::simulation::workload::{
-    Behind, Load, PodSelection, Workload, follow_pods, follow_service,
+    Behind, Entrance, Load, PodSelection, Workload, follow_entrance, follow_pods,
 };
 use crate::simulation::{self, Options};
 
@@ -114,11 +114,11 @@ impl World {
             };
             follow_pods(client, &selection, &workload, stopped).await;
         });
-        self.send(Arc::clone(&self.load), self.strategy.service(), users);
+        self.send(Arc::clone(&self.load), self.strategy.entrance(), users);
         if self.strategy == Strategy::BlueGreen {
             let (testers, behind) = watch::channel(Behind::default());
             let tests = Load::new(&self.workload, TESTS_PER_SECOND)?.through(behind);
-            self.send(Arc::new(tests), PREVIEW, testers);
+            self.send(Arc::new(tests), Entrance::Service(PREVIEW), testers);
         }
         let setup = Setup::new(self.cluster.clone());
         let sources = Sources {
@@ -133,11 +133,11 @@ impl World {
         Ok(())
     }
 
-    /// Sends a load through a Service.
-    fn send(&self, load: Arc<Load>, service: &'static str, behind: watch::Sender<Behind>) {
+    /// Sends a load in by an entrance.
+    fn send(&self, load: Arc<Load>, entrance: Entrance, behind: watch::Sender<Behind>) {
         let (client, stopped) = (self.server.client_as("simulation"), self.stop.clone());
         self.tasks.spawn(async move {
-            follow_service(client, NAMESPACE, service, behind, stopped).await;
+            follow_entrance(client, NAMESPACE, entrance, behind, stopped).await;
         });
         let stopped = self.stop.clone();
         self.tasks.spawn(async move { load.run(stopped).await });

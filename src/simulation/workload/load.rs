@@ -1,4 +1,5 @@
-//! Load on the workload: real requests at a steady rate, spread as a Service spreads them.
+//! Load on the workload: real requests at a steady rate, spread as a Service or an Ingress spreads
+//! them.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::behind::Turns;
 use super::{Behind, Endpoint, Error, Workload, held};
 use crate::simulation::loopback;
 
@@ -31,7 +33,7 @@ pub struct Seen {
 }
 
 /// Sends requests to a workload's endpoints in turn, so that a version's share of the traffic is
-/// its share of the instances.
+/// its share of the instances, or what an Ingress gives it.
 #[derive(Debug)]
 pub struct Load {
     client: reqwest::Client,
@@ -57,7 +59,7 @@ impl Load {
         })
     }
 
-    /// The same load, on the pods behind a Service only.
+    /// The same load, on the pods behind an entrance only.
     #[must_use]
     pub fn through(self, behind: watch::Receiver<Behind>) -> Self {
         Self {
@@ -78,11 +80,12 @@ impl Load {
         // A late tick is made up for, so that the rate holds; what may be in flight bounds it.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut in_flight = JoinSet::new();
+        let mut turns = Turns::default();
         let mut turn = 0_usize;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             while in_flight.try_join_next().is_some() {}
             turn = turn.wrapping_add(1);
-            let Some(endpoint) = self.endpoint(turn) else {
+            let Some(endpoint) = self.endpoint(turn, &mut turns) else {
                 continue;
             };
             if in_flight.len() >= MOST_IN_FLIGHT {
@@ -94,14 +97,17 @@ impl Load {
     }
 
     /// Whose turn it is.
-    fn endpoint(&self, turn: usize) -> Option<Endpoint> {
-        let mut endpoints = self.endpoints.borrow().to_vec();
-        if let Some(behind) = &self.behind {
-            let behind = behind.borrow();
-            endpoints.retain(|endpoint| behind.contains(&endpoint.name));
-        }
-        let chosen = turn.checked_rem(endpoints.len())?;
-        Some(endpoints.swap_remove(chosen))
+    fn endpoint(&self, turn: usize, turns: &mut Turns) -> Option<Endpoint> {
+        let endpoints = self.endpoints.borrow();
+        let Some(behind) = &self.behind else {
+            return endpoints.get(turn.checked_rem(endpoints.len())?).cloned();
+        };
+        let behind = behind.borrow();
+        let pod = turns.next(&behind)?;
+        endpoints
+            .iter()
+            .find(|endpoint| endpoint.name == pod)
+            .cloned()
     }
 }
 

@@ -4,7 +4,7 @@
 //! pods ── follow_pods ──▶ Workload ──▶ instances  /  /metrics ◀── Prometheus
 //!                            │             ▲
 //!            /stats /targets ┘             └──── Load, round robin over the endpoints, or over
-//!                                                 those behind a Service
+//!                                                 those behind a Service or an Ingress
 //! ```
 
 mod behaviour;
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use behaviour::{Behaviour, CAPACITY, ERROR_RATE, InvalidBehaviour, LATENCY};
-pub use behind::{Behind, follow_service};
+pub use behind::{Behind, Entrance, follow_entrance};
 pub use instance::MetricLabels;
 pub use load::{Load, Seen};
 pub use pods::{PodSelection, follow_pods};
