@@ -28,7 +28,7 @@ pub struct Suggestion {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consecutive_success_limit: Option<i32>,
     /// The strictest threshold that keeps the wanted rate with the metric's own limits, as it would
-    /// be written: `>= 0.97`.
+    /// be written: `>= 0.97`. Of four digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<String>,
 }
@@ -133,7 +133,31 @@ fn threshold(plan: &MetricPlan, runs: &[Sequence], side: Side, wanted: f64) -> O
     let may_fail = (wanted * runs.len() as f64).floor() as usize;
     let first_to_hold = deciding.get(may_fail).filter(|number| number.is_finite())?;
     let symbol = if side.is_floor() { ">=" } else { "<=" };
-    Some(format!("{symbol} {first_to_hold}"))
+    Some(format!("{symbol} {}", rounded(*first_to_hold, side)))
+}
+
+/// The nearest number of four digits that is as lenient.
+fn rounded(number: f64, side: Side) -> f64 {
+    let text = format!("{number:.3e}");
+    let nearest: f64 = text.parse().unwrap_or(number);
+    let is_lenient = if side.is_floor() {
+        nearest <= number
+    } else {
+        nearest >= number
+    };
+    if is_lenient {
+        return nearest;
+    }
+    let exponent = text.split_once('e').map_or("0", |(_, exponent)| exponent);
+    let one: f64 = format!("1e{exponent}").parse().unwrap_or(1.0);
+    let last_digit = one / 1000.0;
+    let next = if side.is_floor() {
+        nearest - last_digit
+    } else {
+        nearest + last_digit
+    };
+    // Of the digits that a sum leaves, only those that are meant.
+    format!("{next:.3e}").parse().unwrap_or(number)
 }
 
 fn lenient_first(numbers: &mut [f64], side: Side) {
@@ -272,6 +296,26 @@ mod tests {
         assert_eq!(none.consecutive_success_limit, None);
     }
 
+    #[test]
+    fn a_threshold_has_four_digits_and_is_no_stricter() {
+        for (number, floor, ceiling) in [
+            (0.97, 0.97, 0.97),
+            (0.993_061_6, 0.993, 0.9931),
+            (0.993_081_6, 0.993, 0.9931),
+            (-0.000_123_456, -0.000_123_5, -0.000_123_4),
+            (99_996.0, 99_900.0, 100_000.0),
+            (0.0, 0.0, 0.0),
+            (123_456.0, 123_400.0, 123_500.0),
+        ] {
+            let both = [Side::AtLeast, Side::AtMost].map(|side| rounded(number, side).to_string());
+            assert_eq!(
+                both,
+                [floor, ceiling].map(|it: f64| it.to_string()),
+                "{number}"
+            );
+        }
+    }
+
     /// Errors, and numbers that are none, fail or hold by no threshold.
     #[test]
     fn what_no_threshold_changes_is_not_changed() {
@@ -317,7 +361,8 @@ mod tests {
             if let Some(threshold) = got.threshold {
                 let threshold: f64 = threshold.trim_start_matches(">= ").parse().unwrap();
                 prop_assert!(rate(&plan, &judged(&runs, threshold)) <= wanted);
-                let stricter = runs.iter().flatten().copied().filter(|it| *it > threshold);
+                // What rounding has left out is no stricter.
+                let stricter = runs.iter().flatten().copied().filter(|it| *it > threshold + 1e-3);
                 if let Some(next) = stricter.min_by(f64::total_cmp) {
                     prop_assert!(rate(&plan, &judged(&runs, next)) > wanted);
                 }

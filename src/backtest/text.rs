@@ -88,8 +88,11 @@ fn decided(report: &Report) -> String {
     for decided in &report.decided {
         let _ = writeln!(
             text,
-            "  {:>5} runs  {} {} by {}",
-            decided.runs, decided.metric, decided.phase, decided.limit
+            "  {}  {} {} by {}",
+            runs(decided.runs),
+            decided.metric,
+            decided.phase,
+            decided.limit
         );
     }
     if !report.clusters.is_empty() {
@@ -100,8 +103,11 @@ fn decided(report: &Report) -> String {
         let incident = incident.map_or_else(String::new, |name| format!(" ({name})"));
         let _ = writeln!(
             text,
-            "  {:>5} runs  {} to {}  {}{incident}",
-            cluster.runs, cluster.from, cluster.to, cluster.phase
+            "  {}  {} to {}  {}{incident}",
+            runs(cluster.runs),
+            cluster.from,
+            cluster.to,
+            cluster.phase
         );
     }
     let more = report.clusters.len().saturating_sub(MOST_CLUSTERS);
@@ -109,6 +115,12 @@ fn decided(report: &Report) -> String {
         let _ = writeln!(text, "  and {more} shorter times");
     }
     text
+}
+
+/// A number of runs, in a column.
+fn runs(number: usize) -> String {
+    let noun = if number == 1 { "run " } else { "runs" };
+    format!("{number:>5} {noun}")
 }
 
 fn metric(metric: &MetricReport, wanted: f64) -> String {
