@@ -92,7 +92,7 @@ async fn set_status<K: Namespaced>(world: &World, name: &str, status: Value) {
     let patch = Patch::Merge(json!({ "status": status }));
     let patched = world.api::<K>();
     patched
-        .patch_status(name, &PatchParams::default(), &patch)
+        .patch(name, &PatchParams::default(), &patch)
         .await
         .unwrap();
 }
