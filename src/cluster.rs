@@ -17,6 +17,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -96,6 +97,28 @@ impl Error {
             reason,
             code,
             status_reason,
+        }
+    }
+
+    /// Why the objects of a kind cannot be watched.
+    #[must_use]
+    pub fn of_watch(kind: &str, error: &watcher::Error) -> Self {
+        let objects = format!("{kind}s");
+        match error {
+            watcher::Error::InitialListFailed(source) => Self::new("list", objects, source),
+            watcher::Error::WatchStartFailed(source) | watcher::Error::WatchFailed(source) => {
+                Self::new("watch", objects, source)
+            }
+            watcher::Error::WatchError(status) => {
+                Self::new("watch", objects, &kube::Error::Api(status.clone()))
+            }
+            watcher::Error::NoResourceVersion => Self {
+                verb: "watch",
+                object: objects,
+                reason: error.to_string(),
+                code: None,
+                status_reason: String::new(),
+            },
         }
     }
 

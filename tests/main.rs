@@ -16,6 +16,7 @@ mod definitions;
 mod demo;
 mod eval;
 mod guides;
+mod hindrances;
 mod jobs;
 mod kubectl;
 mod laws;

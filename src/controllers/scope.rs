@@ -9,6 +9,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
+use crate::cluster;
 use crate::telemetry::Readiness;
 
 /// The label by which several controllers share a cluster.
@@ -104,8 +105,12 @@ where
                     ))
                 }
                 Err(error) => {
+                    let error = cluster::Error::of_watch(&kind, &error);
                     if !std::mem::replace(&mut lost, true) {
                         warn!(kind, %error, "the watch is lost; it is taken up again");
+                    }
+                    if let Some(readiness) = &listing {
+                        readiness.failed(&kind, error.to_string());
                     }
                     None
                 }

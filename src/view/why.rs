@@ -140,6 +140,9 @@ fn moves(rollout: &Rollout, kind: &str, phase: RolloutPhase, typed: &str) -> Vec
         "CannotAct" => {
             vec!["it is tried again by itself; what the cluster refuses must change".into()]
         }
+        "CannotObserve" => {
+            vec!["it is tried again by itself, until the controller can read it".into()]
+        }
         "Aborted" => vec![retry, other],
         "PausedByUser" | "Pause" => vec![promote, abort],
         "Inconclusive" => vec![format!("{promote} all the same"), abort],
