@@ -1,9 +1,11 @@
 //! Which objects a controller is responsible for.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use kube::core::NamespaceResourceScope;
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -88,7 +90,7 @@ where
     readiness.wait_for(&kind);
     let mut listing = Some(readiness.clone());
     watcher(api, watcher::Config::default().labels(selector))
-        .default_backoff()
+        .backoff(Pauses::default())
         .filter_map(move |event| {
             let event = match event {
                 Ok(event) => {
@@ -119,6 +121,42 @@ where
         })
 }
 
+/// The pauses before a lost watch is taken up again: each twice as long as the one before, until
+/// something is heard again. As those of client-go, but for chance: a controller is one of few, and
+/// the same history makes the same decisions.
+#[derive(Debug)]
+struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    const SHORTEST: Duration = Duration::from_millis(800);
+    const LONGEST: Duration = Duration::from_secs(30);
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        let next = Self::SHORTEST;
+        Self { next }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::LONGEST);
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
@@ -133,6 +171,16 @@ mod tests {
                 .insert(INSTANCE_ID_LABEL.into(), id.into());
         }
         object
+    }
+
+    #[test]
+    fn pauses_grow_until_something_is_heard() {
+        let mut pauses = Pauses::default();
+        let millis = |pauses: &mut Pauses| pauses.next().unwrap().as_millis();
+        let first: Vec<_> = (0..7).map(|_| millis(&mut pauses)).collect();
+        assert_eq!(first, [800, 1600, 3200, 6400, 12_800, 25_600, 30_000]);
+        pauses.reset();
+        assert_eq!(millis(&mut pauses), 800);
     }
 
     #[test]
