@@ -10,6 +10,7 @@ mod apiserver;
 mod apiserver_clients;
 mod backtest;
 mod blue_green;
+mod canary;
 mod cluster;
 mod conditions;
 mod definitions;
