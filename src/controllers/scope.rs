@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -89,7 +89,8 @@ where
     let mut lost = false;
     readiness.wait_for(&kind);
     let mut listing = Some(readiness.clone());
-    watcher(api, watcher::Config::default().labels(selector))
+    let events = watcher(api, watcher::Config::default().labels(selector));
+    begun(events)
         .backoff(Pauses::default())
         .filter_map(move |event| {
             let event = match event {
@@ -119,6 +120,21 @@ where
             };
             std::future::ready(event)
         })
+}
+
+/// Holds back that a watch begins until something is heard: it is told of each try, too, and would
+/// make the pauses short again while nobody answers.
+fn begun<K>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> {
+    let mut begins = false;
+    events.flat_map(move |event| {
+        let is_init = matches!(event, Ok(watcher::Event::Init));
+        let is_heard = event.is_ok() && !is_init;
+        let init = (is_heard && begins).then_some(Ok(watcher::Event::Init));
+        begins = is_init || (begins && !is_heard);
+        stream::iter(init.into_iter().chain((!is_init).then_some(event)))
+    })
 }
 
 /// The pauses before a lost watch is taken up again: each twice as long as the one before, until
@@ -171,6 +187,35 @@ mod tests {
                 .insert(INSTANCE_ID_LABEL.into(), id.into());
         }
         object
+    }
+
+    #[tokio::test]
+    async fn a_watch_begins_when_something_is_heard() {
+        use watcher::Event::{Apply, Init, InitApply, InitDone};
+        let lost = || Err(watcher::Error::NoResourceVersion);
+        let told = |event: watcher::Result<watcher::Event<i32>>| match event {
+            Ok(Init) => "init".to_owned(),
+            Ok(InitApply(number)) => format!("listed {number}"),
+            Ok(InitDone) => "done".to_owned(),
+            Ok(Apply(number)) => format!("now {number}"),
+            Ok(watcher::Event::Delete(number)) => format!("gone {number}"),
+            Err(_) => "lost".to_owned(),
+        };
+        let events = [
+            Ok(Init),
+            lost(),
+            Ok(Init),
+            lost(),
+            Ok(Init),
+            Ok(InitApply(1)),
+            Ok(InitDone),
+        ];
+        let events = events
+            .into_iter()
+            .chain([Ok(Apply(2)), lost(), Ok(Init), Ok(InitDone)]);
+        let told: Vec<_> = begun(stream::iter(events)).map(told).collect().await;
+        let first = ["lost", "lost", "init", "listed 1", "done", "now 2"];
+        assert_eq!(told, [&first[..], &["lost", "init", "done"]].concat());
     }
 
     #[test]
