@@ -5,6 +5,7 @@
 
 mod dynamic;
 mod events;
+mod persistence;
 mod status;
 mod untyped;
 
@@ -29,6 +30,7 @@ use crate::clock::Clock;
 pub use dynamic::{api_resource, whole};
 pub use events::{Event, EventType};
 pub use kube::api::PropagationPolicy;
+pub use persistence::persistent;
 pub use status::merge_patch;
 
 use status::Subresources;
@@ -74,6 +76,8 @@ pub struct Error {
     reason: String,
     code: Option<u16>,
     status_reason: String,
+    /// It is not known whether the request was carried out.
+    is_open: bool,
 }
 
 impl Error {
@@ -90,13 +94,24 @@ impl Error {
             kube::Error::Service(cause) => (whole_story(&**cause), None, String::new()),
             other => (other.to_string(), None, String::new()),
         };
+        let is_open = match source {
+            kube::Error::Api(status) => status.code >= 500 && status.code != 503,
+            other => persistence::is_cut(other) || is_silence(other),
+        };
         Self {
             verb,
             object,
             reason,
             code,
             status_reason,
+            is_open,
         }
+    }
+
+    /// Of a watch, which this program's parts run themselves.
+    #[must_use]
+    pub fn of_watch(source: &kube::Error) -> Self {
+        Self::new("watch", "the cluster".into(), source)
     }
 
     /// Why, in the words of the API server if it answered.
@@ -142,6 +157,12 @@ impl Error {
         self.code == Some(403)
     }
 
+    /// What failed was a write of which it is not known whether it was carried out.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        self.is_open && !matches!(self.verb, "read" | "list" | "watch")
+    }
+
     /// Names the failure in metrics: a closed set, unlike the message.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -159,22 +180,25 @@ impl Error {
 
 /// An error and its causes: that a connection failed says little without the reason.
 fn whole_story(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !told.contains(&text) {
-            told = format!("{told}: {text}");
+    let mut causes = persistence::causes(error).map(ToString::to_string);
+    let first = causes.next().unwrap_or_default();
+    causes.fold(first, |told, text| {
+        if told.contains(&text) {
+            told
+        } else {
+            format!("{told}: {text}")
         }
-        cause = error.source();
-    }
-    told
+    })
 }
 
 /// The API server did not answer in time. Whether it did what was asked is not known.
 #[derive(Debug, Error)]
 #[error("the API server did not answer within {} s", ANSWER_WITHIN.as_secs())]
 struct Silence;
+
+fn is_silence(error: &(dyn std::error::Error + 'static)) -> bool {
+    persistence::causes(error).any(<dyn std::error::Error + 'static>::is::<Silence>)
+}
 
 /// A client whose requests end, answered or not. Watches, too, must begin to be answered.
 fn impatient(client: Client) -> Client {
