@@ -13,7 +13,7 @@ use super::canary::{PluginAnswer, PluginCall, Routing};
 use super::change::{Change, Decision, Notice, Want};
 use super::duration::Ended;
 use super::hash::steps_hash;
-use super::plan::{self, Plan, Strategy};
+use super::plan::{Plan, Strategy};
 use super::replica_set::ReplicaSet;
 use super::revisions::{self, Member, Revisions};
 use super::waiting::{Reason, Waiting};
@@ -62,22 +62,14 @@ const INVALID_REFERENCES: SignedDuration = SignedDuration::from_secs(10);
 /// Decides the next move of a Rollout. Total: an invalid spec is a decision too.
 #[must_use]
 pub fn decide(observed: &Observed) -> Decision {
-    understand(observed, plan::not_yet(&observed.rollout.spec))
-}
-
-/// Decides, unless something is `refused` from the start.
-pub(super) fn understand(observed: &Observed, mut refused: Vec<Problem>) -> Decision {
     let old = observed.rollout.status.clone().unwrap_or_default();
     if observed.rollout.metadata.deletion_timestamp.is_some() {
         return Decision::only(old);
     }
     let (rollout, problems) = workload::resolved(observed);
     match Plan::of(&rollout, problems) {
-        Ok(plan) if refused.is_empty() => Pass::new(observed, &rollout, &plan, old).run(),
-        understood => {
-            refused.extend(understood.err().unwrap_or_default());
-            invalid(observed, &old, &refused, None)
-        }
+        Ok(plan) => Pass::new(observed, &rollout, &plan, old).run(),
+        Err(problems) => invalid(observed, &old, &problems, None),
     }
 }
 

@@ -161,7 +161,8 @@ pub fn kinds(versions: &Versions) -> Vec<Resource> {
         plural,
     });
     let others = [nginx::resource(), traefik::resource(versions)];
-    kinds.into_iter().chain(others).collect()
+    let routes = gateway_api::resources();
+    kinds.into_iter().chain(others).chain(routes).collect()
 }
 
 /// The routers of a canary, in the order in which Argo Rollouts sets them.

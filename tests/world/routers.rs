@@ -38,7 +38,11 @@ impl Kind {
         });
         let definition = json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": { "name": format!("{plural}.{group}") },
+            "metadata": {
+                "name": format!("{plural}.{group}"),
+                // Groups of Kubernetes ask for it, Gateway API's among them.
+                "annotations": { "api-approved.kubernetes.io": "unapproved, for a test" },
+            },
             "spec": {
                 "group": group, "scope": "Namespaced", "versions": [version],
                 "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase() },
@@ -227,6 +231,26 @@ fn apisix() -> Router {
     }
 }
 
+fn gateway() -> Router {
+    let kind = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes");
+    let backends = json!([
+        { "name": "stable", "port": 80, "weight": 100 }, { "name": "canary", "port": 80, "weight": 0 },
+    ]);
+    let spec =
+        json!({ "parentRefs": [{ "name": "gate" }], "rules": [{ "backendRefs": backends }] });
+    Router {
+        name: "gatewayAPI",
+        routing: json!({ "plugins": { "argoproj-labs/gatewayAPI": { "httpRoute": "web" } } }),
+        objects: vec![(kind, json!({ "metadata": { "name": "web" }, "spec": spec }))],
+        kinds: vec![kind],
+        weights: |objects| {
+            let backends = &objects[0]["spec"]["rules"][0]["backendRefs"];
+            let weight = |at: usize| backends[at]["weight"].as_i64().unwrap();
+            (weight(1), weight(0))
+        },
+    }
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Router> {
     vec![
@@ -237,6 +261,7 @@ pub(crate) fn all() -> Vec<Router> {
         app_mesh(),
         traefik(),
         apisix(),
+        gateway(),
     ]
 }
 

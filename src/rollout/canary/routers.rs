@@ -92,12 +92,14 @@ impl<'a> Pass<'a> {
             if !self.are_answered(queries) {
                 continue;
             }
-            match unavailable {
+            // One version of a kind may do without another.
+            let found = router.problems(known);
+            match unavailable.filter(|_| !found.is_empty()) {
                 Some(why) => {
                     let why = format!("Invalid value: {}: {why}", router.name());
                     problems.push(Problem::new("spec.strategy.canary.trafficRouting", why));
                 }
-                None => problems.extend(router.problems(known)),
+                None => problems.extend(found),
             }
         }
         problems

@@ -46,6 +46,8 @@ use super::split::{Pair, Route, Split, Subject};
 use super::{FIELD, Router};
 use crate::api::Problem;
 
+pub(super) use self::route_kind::resources;
+
 /// The name under which it is configured.
 pub(super) const PLUGIN: &str = "argoproj-labs/gatewayAPI";
 
