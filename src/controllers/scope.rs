@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -86,7 +86,8 @@ where
     let mut lost = false;
     readiness.wait_for(&kind);
     let mut listing = Some(readiness.clone());
-    watcher(api, watcher::Config::default().labels(selector))
+    let events = watcher(api, watcher::Config::default().labels(selector));
+    begun_when_it_succeeds(events)
         .default_backoff()
         .filter_map(move |event| {
             let event = match event {
@@ -112,6 +113,29 @@ where
             };
             std::future::ready(event)
         })
+}
+
+/// The same events, but that a list begins is told only when something comes of it. Else a list that
+/// fails again and again would look like a success each time it begins, and never be waited with.
+fn begun_when_it_succeeds<K>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+where
+    K: Send,
+{
+    let mut begins = false;
+    let events = events.map(move |event| match event {
+        Ok(watcher::Event::Init) => {
+            begins = true;
+            [None, None]
+        }
+        Ok(event) => {
+            let init = std::mem::take(&mut begins).then_some(Ok(watcher::Event::Init));
+            [init, Some(Ok(event))]
+        }
+        Err(error) => [None, Some(Err(error))],
+    });
+    events.flat_map(|events| stream::iter(events.into_iter().flatten()))
 }
 
 #[cfg(test)]
