@@ -8,6 +8,7 @@
 mod document;
 mod promql;
 mod references;
+mod routing;
 mod sarif;
 mod templates;
 
@@ -166,6 +167,9 @@ fn check_rollout(
     }
     findings.errors(Naming::Short, &rollout::problems(&rollout));
     findings.errors(Naming::Whole, &references::check(&rollout, documents));
+    for problem in routing::check(&rollout) {
+        findings.add(Severity::Warning, Naming::Whole, &problem);
+    }
     templates::check_uses(&rollout, known, searched, findings);
 }
 

@@ -247,3 +247,29 @@ fn a_form_for_code_hosts_names_file_and_line() {
     assert_eq!(place["artifactLocation"]["uri"], "f.yaml");
     assert_eq!(place["region"]["startLine"], 12);
 }
+
+#[test]
+fn what_routers_cannot_do_and_parts_that_do_not_add_up_are_warned_of() {
+    let steps = "
+      canaryService: canary
+      stableService: stable
+      trafficRouting:
+        istio: {virtualService: {name: web}}
+        nginx: {stableIngress: web}
+        managedRoutes: [{name: testers}]
+      steps:
+      - setWeight: 80
+      - setHeaderRoute: {name: testers, match: [{headerName: A, headerValue: {exact: '1'}}]}
+      - setHeaderRoute: {name: testers}
+      - experiment: {templates: [{name: a, specRef: stable, weight: 15}, {name: b, specRef: canary, weight: 15}]}
+";
+    let text = ROLLOUT.replace("\n      steps:\n      - setWeight: 20\n", steps);
+    assert_found(
+        &text,
+        &[
+            "19 warning spec.strategy.canary.steps[1].setHeaderRoute: Nginx cannot lead requests by header",
+            "21 warning spec.strategy.canary.steps[3].experiment: Nginx cannot give experiments a part",
+            "21 warning spec.strategy.canary.steps[3]: the new version (80) and its experiment get 110 of 100",
+        ],
+    );
+}
