@@ -207,6 +207,8 @@ pub struct Cluster {
     client: Client,
     clock: Clock,
     subresources: Arc<Subresources>,
+    /// Where Istio's objects are, if not here.
+    istio: Option<Arc<Client>>,
 }
 
 impl Debug for Cluster {
@@ -223,7 +225,15 @@ impl Cluster {
             client: impatient(client),
             clock,
             subresources: Arc::default(),
+            istio: None,
         }
+    }
+
+    /// As this, but with Istio's objects in the cluster that `client` reaches.
+    #[must_use]
+    pub fn with_istio_by(self, client: Client) -> Self {
+        let istio = Some(Arc::new(impatient(client)));
+        Self { istio, ..self }
     }
 
     /// For watches, which the controllers run themselves.

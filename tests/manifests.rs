@@ -21,8 +21,8 @@ const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
 
 /// What is granted and not part of the story: names that are taken, an analysis or an Experiment that
 /// is stopped, cluster-wide templates, owning objects where that is guarded, routes by header of
-/// APISIX, Istio's subsets, and routes that are not of HTTP.
-const UNASKED: [&str; 22] = [
+/// APISIX, Istio's subsets, and the Secret that names Istio's cluster.
+const UNASKED: [&str; 14] = [
     "create apisixroutes",
     "delete apisixroutes",
     "get replicasets",
@@ -33,16 +33,8 @@ const UNASKED: [&str; 22] = [
     "get experiments",
     "patch experiments",
     "update rollouts/finalizers",
-    "get grpcroutes",
-    "patch grpcroutes",
-    "watch grpcroutes",
-    "get tcproutes",
-    "patch tcproutes",
-    "watch tcproutes",
-    "get tlsroutes",
-    "patch tlsroutes",
-    "watch tlsroutes",
     "get destinationrules",
+    "list secrets",
     "patch destinationrules",
     "watch destinationrules",
 ];
