@@ -5,6 +5,7 @@
 
 mod dynamic;
 mod events;
+mod persistence;
 mod status;
 mod untyped;
 
@@ -17,6 +18,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +31,7 @@ use crate::clock::Clock;
 pub use dynamic::{api_resource, whole};
 pub use events::{Event, EventType};
 pub use kube::api::PropagationPolicy;
+pub use persistence::persistent;
 pub use status::merge_patch;
 
 use status::Subresources;
@@ -74,6 +77,8 @@ pub struct Error {
     reason: String,
     code: Option<u16>,
     status_reason: String,
+    /// It is not known whether the request was carried out.
+    is_open: bool,
 }
 
 impl Error {
@@ -90,12 +95,40 @@ impl Error {
             kube::Error::Service(cause) => (whole_story(&**cause), None, String::new()),
             other => (other.to_string(), None, String::new()),
         };
+        let is_open = match source {
+            kube::Error::Api(status) => status.code >= 500 && status.code != 503,
+            other => persistence::is_cut(other) || is_silence(other),
+        };
         Self {
             verb,
             object,
             reason,
             code,
             status_reason,
+            is_open,
+        }
+    }
+
+    /// Why `objects` cannot be watched.
+    #[must_use]
+    pub fn of_watch(objects: &str, error: &watcher::Error) -> Self {
+        let objects = objects.to_owned();
+        match error {
+            watcher::Error::InitialListFailed(source) => Self::new("list", objects, source),
+            watcher::Error::WatchStartFailed(source) | watcher::Error::WatchFailed(source) => {
+                Self::new("watch", objects, source)
+            }
+            watcher::Error::WatchError(status) => {
+                Self::new("watch", objects, &kube::Error::Api(status.clone()))
+            }
+            watcher::Error::NoResourceVersion => Self {
+                verb: "watch",
+                object: objects,
+                reason: error.to_string(),
+                code: None,
+                status_reason: String::new(),
+                is_open: false,
+            },
         }
     }
 
@@ -142,6 +175,12 @@ impl Error {
         self.code == Some(403)
     }
 
+    /// What failed was a write of which it is not known whether it was carried out.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        self.is_open && !matches!(self.verb, "read" | "list" | "watch")
+    }
+
     /// Names the failure in metrics: a closed set, unlike the message.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -159,22 +198,25 @@ impl Error {
 
 /// An error and its causes: that a connection failed says little without the reason.
 fn whole_story(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !told.contains(&text) {
-            told = format!("{told}: {text}");
+    let mut causes = persistence::causes(error).map(ToString::to_string);
+    let first = causes.next().unwrap_or_default();
+    causes.fold(first, |told, text| {
+        if told.contains(&text) {
+            told
+        } else {
+            format!("{told}: {text}")
         }
-        cause = error.source();
-    }
-    told
+    })
 }
 
 /// The API server did not answer in time. Whether it did what was asked is not known.
 #[derive(Debug, Error)]
 #[error("the API server did not answer within {} s", ANSWER_WITHIN.as_secs())]
 struct Silence;
+
+fn is_silence(error: &(dyn std::error::Error + 'static)) -> bool {
+    persistence::causes(error).any(<dyn std::error::Error + 'static>::is::<Silence>)
+}
 
 /// A client whose requests end, answered or not. Watches, too, must begin to be answered.
 fn impatient(client: Client) -> Client {
@@ -207,6 +249,8 @@ pub struct Cluster {
     client: Client,
     clock: Clock,
     subresources: Arc<Subresources>,
+    /// Where Istio's objects are, if not here.
+    istio: Option<Arc<Client>>,
 }
 
 impl Debug for Cluster {
@@ -223,7 +267,15 @@ impl Cluster {
             client: impatient(client),
             clock,
             subresources: Arc::default(),
+            istio: None,
         }
+    }
+
+    /// As this, but with Istio's objects in the cluster that `client` reaches.
+    #[must_use]
+    pub fn with_istio_by(self, client: Client) -> Self {
+        let istio = Some(Arc::new(impatient(client)));
+        Self { istio, ..self }
     }
 
     /// For watches, which the controllers run themselves.

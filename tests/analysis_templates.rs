@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use verdict::analysis::{Merged, Prepared, TemplateKey, Templates, Wanted, merge};
 use verdict::api::{AnalysisRun, AnalysisTemplate, AnalysisTemplateRef, Argument, Phase};
+use verdict::lint::{self, Document, lint};
 
 use crate::tools::tool;
 use crate::world::World;
@@ -179,6 +180,16 @@ fn every_template_resolves_without_a_warning() {
         assert!(prepared.warnings().is_empty(), "{}", case.file);
         let endless = verdict::analysis::endless(&run.spec, "spec");
         assert!(endless.is_empty(), "{}: {endless:?}", case.file);
+    }
+}
+
+#[test]
+fn lint_has_nothing_to_say_of_any_template() {
+    for case in cases() {
+        let documents = Document::read(&case.file, &text(&case)).unwrap();
+        assert_eq!(documents.len(), 1, "{}", case.file);
+        let findings = lint(&documents, &lint::templates(&documents), false);
+        assert!(findings.is_empty(), "{}: {findings:?}", case.file);
     }
 }
 

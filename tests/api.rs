@@ -134,7 +134,7 @@ fn definitions_carry_what_kubectl_and_autoscalers_use() {
             "analysisruns",
             "ar",
             "Namespaced",
-            json!({"status": {}}),
+            Value::Null,
             "Status Age",
         ),
         ("analysistemplates", "at", "Namespaced", Value::Null, "Age"),
@@ -149,7 +149,7 @@ fn definitions_carry_what_kubectl_and_autoscalers_use() {
             "experiments",
             "exp",
             "Namespaced",
-            json!({"status": {}}),
+            Value::Null,
             "Status Age",
         ),
         (

@@ -1,6 +1,8 @@
 //! What holds for releases whatever happens, in a whole cluster: random specs, people, verdicts,
 //! controllers that are killed, and an API server that fails.
 
+mod routing;
+
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
@@ -15,6 +17,7 @@ use verdict::apiserver::{Chaos, Fault, Rates};
 use verdict::rollout::{Limits, labels, operations};
 
 use crate::world::release::{a_rollout_with, addresses, is_ready, pods};
+use crate::world::trouble::is_write;
 use crate::world::{PROGRAM, Running, World, seconds};
 
 /// A version whose pods never become ready.
@@ -163,12 +166,17 @@ struct Play {
     seen: Arc<Mutex<Seen>>,
     /// Pods that must be ready at every moment; with blue-green, behind the active Service.
     least: Arc<Mutex<usize>>,
+    /// Called before each write, whoever makes it.
+    look: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Play {
     /// Version 1 runs; then the API server begins to fail.
     async fn begin(scene: &Scene) -> Self {
-        let world = World::without_sources().await;
+        Self::begin_in(World::without_sources().await, scene).await
+    }
+
+    async fn begin_in(world: World, scene: &Scene) -> Self {
         world.create_services(&["active", "preview"]).await;
         let metrics = json!([{ "name": "up", "provider": { "web": { "url": "http://x" } } }]);
         let template = json!({
@@ -185,6 +193,7 @@ impl Play {
             running,
             seen: Arc::default(),
             least: Arc::default(),
+            look: None,
             world,
         };
         play.follow_rollout();
@@ -193,18 +202,24 @@ impl Play {
         } else {
             play.follow_pods();
         }
-        if let Some(seed) = scene.chaos {
-            let chaos = Chaos::new(seed, Rates::default()).unwrap();
-            play.world.server.set_faults(move |request| {
-                // Kubernetes' own controllers and the people have a better connection.
-                if request.program() == PROGRAM {
-                    chaos.fault(request)
-                } else {
-                    Fault::None
-                }
-            });
-        }
+        play.fail(scene.chaos);
         play
+    }
+
+    /// Lets the API server fail as this seed says, or not at all.
+    fn fail(&self, chaos: Option<u64>) {
+        let chaos = chaos.map(|seed| Chaos::new(seed, Rates::default()).unwrap());
+        let look = self.look.clone();
+        self.world.server.set_faults(move |request| {
+            if let Some(look) = look.as_ref().filter(|_| is_write(request)) {
+                look();
+            }
+            match &chaos {
+                // Kubernetes' own controllers and the people have a better connection.
+                Some(chaos) if request.program() == PROGRAM => chaos.fault(request),
+                Some(_) | None => Fault::None,
+            }
+        });
     }
 
     fn follow_rollout(&self) {
@@ -304,7 +319,7 @@ impl Play {
 
     /// The API server works again; on until nothing moves any more.
     async fn settle(&self) -> RolloutStatus {
-        self.world.server.clear_faults();
+        self.fail(None);
         seconds(2 * 3600).await;
         self.world.server.forget_accesses();
         seconds(3600).await;
@@ -327,15 +342,31 @@ impl Play {
         status
     }
 
+    /// Whether users stay with a version that was given up: because the stable one, which was made
+    /// that when no pods were wanted, does not work.
+    async fn users_are_spared(&self, status: &RolloutStatus) -> bool {
+        let pods = self.world.list::<Pod>().await;
+        let mut ready = pods.iter().filter(|pod| is_ready(pod));
+        let served = &status.blue_green.active_selector;
+        !served.is_empty()
+            && *served != status.stable_rs
+            && ready.all(|pod| pod.labels()[labels::POD_TEMPLATE_HASH] == *served)
+    }
+
     async fn expect_only_stable(&self, status: &RolloutStatus) {
         let rollout: Rollout = self.world.get("web").await;
         let found = self.world.list::<Pod>().await;
         let stable = |pod: &&Pod| pod.labels()[labels::POD_TEMPLATE_HASH] == status.stable_rs;
-        let (ready, all) = (found.iter().filter(stable).count(), found.len());
+        let (stable, all) = (found.iter().filter(stable).count(), found.len());
         let wanted = usize::try_from(rollout.spec.replicas()).unwrap();
-        if (ready, all) != (wanted, wanted) {
+        let kept = if self.users_are_spared(status).await {
+            2 * wanted
+        } else {
+            wanted
+        };
+        if (stable, all) != (wanted, kept) {
             self.wrong(format!(
-                "{ready} of {all} pods are stable, {wanted} are wanted"
+                "{stable} of {all} pods are stable, {wanted} of {kept} are due"
             ));
         }
     }
@@ -519,7 +550,12 @@ proptest! {
             let status = play.settle().await;
             prop_assert!(status.abort, "{:?}", status);
             prop_assert_eq!(&status.stable_rs, &stable);
-            prop_assert_eq!(status.blue_green.active_selector, stable);
+            let active = if play.users_are_spared(&status).await {
+                &status.current_pod_hash
+            } else {
+                &stable
+            };
+            prop_assert_eq!(&status.blue_green.active_selector, active);
             prop_assert_eq!(play.problems(), Vec::<String>::new());
             Ok(())
         })?;

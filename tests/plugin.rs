@@ -6,5 +6,8 @@ mod explaining;
 mod making;
 mod operating;
 mod reading;
+mod states;
 mod terminal;
+mod trouble;
 mod walk;
+mod wire;

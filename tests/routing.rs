@@ -1,5 +1,11 @@
 //! Stories of traffic: each router divides it as the steps say, and gives everything back.
 
+mod alb;
+mod gateway_api;
+mod managed_routes;
+mod missing;
+mod sharing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,19 +13,22 @@ use kube::api::PropagationPolicy;
 use serde_json::{Value, json};
 use verdict::api::{Rollout, RolloutPhase, RolloutStatus};
 use verdict::apiserver::Fault;
-use verdict::rollout::operations;
+use verdict::controllers::Setup;
+use verdict::rollout::{labels, operations};
 
 use crate::world::release::{a_rollout, pods};
 use crate::world::routers::{self, INGRESS, Router, TRAEFIK, nginx, traefik};
 use crate::world::trouble::{BEFORE_AND_AFTER, REFUSALS, Trouble, ends_alike, outcome};
 use crate::world::{PROGRAM, Running, World, seconds};
 
-fn a_canary(routing: &Value) -> Value {
-    json!({
-        "canaryService": "canary", "stableService": "stable", "trafficRouting": routing,
-        "steps": [{ "setWeight": 20 }, { "pause": {} }, { "setWeight": 50 }, { "pause": {} }],
-    })
+fn a_canary(router: &Router) -> Value {
+    router.canary(&json!([
+        { "setWeight": 20 }, { "pause": {} }, { "setWeight": 50 }, { "pause": {} },
+    ]))
 }
+
+/// What a router needs beside its own objects.
+const SERVICES: [&str; 6] = ["canary", "stable", "ping", "pong", "root", "web"];
 
 /// A cluster in which version 1 of the Rollout `web` runs behind a router.
 async fn running(router: &Router) -> (World, Running) {
@@ -33,13 +42,13 @@ async fn running(router: &Router) -> (World, Running) {
 async fn installed(router: &Router) -> World {
     let world = World::without_sources().await;
     router.install(&world).await;
-    world.create_services(&["canary", "stable"]).await;
+    world.create_services(&SERVICES).await;
     world
 }
 
 /// Version 1 of the Rollout `web` begins to run.
 async fn start(world: &World, router: &Router) {
-    let rollout = a_rollout(a_canary(&router.routing));
+    let rollout = a_rollout(a_canary(router));
     world.create::<Rollout>(rollout).await;
     world.until_phase(RolloutPhase::Healthy).await;
     seconds(1).await;
@@ -159,6 +168,46 @@ async fn what_an_update_held_is_given_back_when_its_rollout_names_another_router
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_update_held_is_given_back_when_its_rollout_has_no_canary_any_more() {
+    for router in [nginx(), routers::http_route(), routers::alb()] {
+        let world = installed(&router).await;
+        let before = router.written(&world).await;
+        let _running = world.start_rollouts();
+        start(&world, &router).await;
+        world.release("web:2").await;
+        until_paused_at(&world, 20).await;
+        let blue_green = json!({ "activeService": "web" });
+        let strategy = json!({ "canary": null, "blueGreen": blue_green });
+        let spec = json!({ "spec": { "strategy": strategy } });
+        world.merge::<Rollout>("web", spec).await;
+        world.until_phase(RolloutPhase::Healthy).await;
+        seconds(60).await;
+        assert_eq!(router.written(&world).await, before, "{}", router.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn subsets_select_any_version_again_when_their_rollout_is_deleted() {
+    let router = routers::istio_by_subset();
+    let rule = router.objects[1].0;
+    let world = installed(&router).await;
+    let before = world.all(rule).await[0]["spec"].clone();
+    let _running = world.start_rollouts();
+    start(&world, &router).await;
+    world.release("web:2").await;
+    until_paused_at(&world, 20).await;
+    assert_eq!(router.weights(&world).await, (20, 80));
+    let label = labels::POD_TEMPLATE_HASH;
+    let subsets = world.all(rule).await[0]["spec"]["subsets"].clone();
+    assert_ne!(subsets[0]["labels"][label], subsets[1]["labels"][label]);
+    let policy = PropagationPolicy::Background;
+    world.delete::<Rollout>("web", policy).await;
+    seconds(60).await;
+    assert_eq!(world.all(rule).await[0]["spec"], before);
+    assert_eq!(router.weights(&world).await, (0, 100));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_object_held_for_other_settings_is_given_back_in_the_same_write() {
     let router = nginx();
     let (world, _running) = running(&router).await;
@@ -180,6 +229,33 @@ async fn what_an_object_held_for_other_settings_is_given_back_in_the_same_write(
 }
 
 #[tokio::test(start_paused = true)]
+async fn objects_of_istio_may_be_in_another_cluster() {
+    let router = routers::istio();
+    let world = World::without_sources().await;
+    let primary = World::without_sources().await;
+    router.install(&primary).await;
+    let before = router.written(&primary).await;
+    world.create_services(&SERVICES).await;
+    let setup = world.setup_as(PROGRAM);
+    let cluster = setup.cluster.clone();
+    let cluster = cluster.with_istio_by(primary.server.client_as(PROGRAM));
+    let _running = World::start_rollouts_with(Setup { cluster, ..setup });
+    start(&world, &router).await;
+    world.release("web:2").await;
+    until_paused_at(&world, 20).await;
+    assert_eq!(router.weights(&primary).await, (20, 80));
+    // What changes there is seen.
+    let (kind, object) = &router.objects[0];
+    primary.patch(*kind, "web", object.clone()).await;
+    seconds(1).await;
+    assert_eq!(router.weights(&primary).await, (20, 80));
+    let policy = PropagationPolicy::Background;
+    world.delete::<Rollout>("web", policy).await;
+    seconds(60).await;
+    assert_eq!(router.written(&primary).await, before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_weight_that_somebody_changes_is_set_again() {
     let router = traefik();
     let (world, _running) = running(&router).await;
@@ -198,66 +274,12 @@ async fn a_weight_that_somebody_changes_is_set_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rollouts_that_share_an_object_do_not_overwrite_each_other() {
-    let router = traefik();
-    let (world, _running) = running(&router).await;
-    let service = |name: &str, weight: i32| json!({ "name": name, "port": 80, "weight": weight });
-    let pairs = [service("stable", 100), service("canary", 0)];
-    let others = [service("api-stable", 100), service("api-canary", 0)];
-    let services: Vec<&Value> = pairs.iter().chain(&others).collect();
-    let patch = json!({ "spec": { "weighted": { "services": services } } });
-    world.patch(TRAEFIK, "web", patch).await;
-    world.create_services(&["api-canary", "api-stable"]).await;
-    let mut canary = a_canary(&router.routing);
-    canary["canaryService"] = json!("api-canary");
-    canary["stableService"] = json!("api-stable");
-    let mut api = a_rollout(canary);
-    api["metadata"]["name"] = json!("api");
-    let labels = json!({ "app": "web", "part": "api" });
-    api["spec"]["selector"]["matchLabels"] = labels.clone();
-    api["spec"]["template"]["metadata"]["labels"] = labels;
-    world.create::<Rollout>(api).await;
-    let phase = |wanted: RolloutPhase| {
-        move |rollout: &Rollout| {
-            let status = rollout.status.as_ref();
-            status.is_some_and(|status| status.phase == Some(wanted))
-        }
-    };
-    world.until("api", phase(RolloutPhase::Healthy)).await;
-    let before = router.written(&world).await;
-    let containers = json!([{ "name": "web", "image": "web:2" }]);
-    let template = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
-    for name in ["web", "api"] {
-        world.merge::<Rollout>(name, template.clone()).await;
-    }
-    until_paused_at(&world, 20).await;
-    world.until("api", phase(RolloutPhase::Paused)).await;
-    seconds(1).await;
-    let weights = |objects: Vec<Value>| -> Vec<i64> {
-        let services = objects[0]["spec"]["weighted"]["services"].clone();
-        let services = services.as_array().unwrap().iter();
-        services.map(|it| it["weight"].as_i64().unwrap()).collect()
-    };
-    let all = weights(router.objects(&world).await);
-    assert_eq!(all, [80, 20, 80, 20]);
-    world.operate(&operations::abort()).await;
-    world.until_taken_back().await;
-    seconds(60).await;
-    let all = weights(router.objects(&world).await);
-    assert_eq!(all, [100, 0, 80, 20]);
-    let policy = PropagationPolicy::Background;
-    world.delete::<Rollout>("api", policy).await;
-    seconds(60).await;
-    assert_eq!(router.written(&world).await, before);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_kind_that_is_not_installed_is_waited_for() {
     let world = World::without_sources().await;
     world.create_services(&["canary", "stable"]).await;
     let _running = world.start_rollouts();
     let router = traefik();
-    let rollout = a_rollout(a_canary(&router.routing));
+    let rollout = a_rollout(a_canary(&router));
     world.create::<Rollout>(rollout).await;
     let message = world.until_phase(RolloutPhase::Degraded).await.message;
     let expected = "spec.strategy.canary.trafficRouting: Invalid value: Traefik: the cluster has no \
@@ -339,8 +361,8 @@ async fn a_router_that_cannot_be_changed_holds_only_what_needs_it() {
 async fn a_release(router: &Router, dynamic: bool, trouble: Option<Trouble>) -> (Value, usize) {
     let world = World::without_sources().await;
     router.install(&world).await;
-    world.create_services(&["canary", "stable"]).await;
-    let mut canary = a_canary(&router.routing);
+    world.create_services(&SERVICES).await;
+    let mut canary = a_canary(router);
     canary["dynamicStableScale"] = json!(dynamic);
     world.create::<Rollout>(a_rollout(canary)).await;
     let story = async {

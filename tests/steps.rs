@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use verdict::api::{AnalysisTemplate, ConditionType, Experiment, Rollout, RolloutPhase};
+use verdict::api::{AnalysisTemplate, Experiment, Rollout, RolloutPhase};
 use verdict::apiserver::Fault;
 use verdict::rollout::labels;
 
@@ -59,19 +59,9 @@ impl World {
     async fn conclude(&self, experiment: &Experiment, phase: &str, message: &str) {
         let patch = Patch::Merge(json!({ "status": { "phase": phase, "message": message } }));
         self.api::<Experiment>()
-            .patch_status(&experiment.name_any(), &PatchParams::default(), &patch)
+            .patch(&experiment.name_any(), &PatchParams::default(), &patch)
             .await
             .unwrap();
-    }
-
-    /// What the Rollout waits for: reason and sentence.
-    async fn waits_for(&self) -> String {
-        let status = self.status().await;
-        let mut conditions = status.conditions.iter();
-        let told = conditions.find(|one| one.condition_type == ConditionType::Waiting);
-        told.map_or_else(String::new, |one| {
-            format!("{}: {}", one.reason, one.message)
-        })
     }
 }
 

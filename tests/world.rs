@@ -173,7 +173,11 @@ impl World {
 
     /// Starts the controller of Rollouts alone: the story gives the verdicts.
     pub(crate) fn start_rollouts(&self) -> Running {
-        let setup = self.setup(Scope::default());
+        Self::start_rollouts_with(self.setup(Scope::default()))
+    }
+
+    /// Starts the controller of Rollouts alone, set up otherwise.
+    pub(crate) fn start_rollouts_with(setup: Setup) -> Running {
         let concurrency = controllers::rollout::DEFAULT_CONCURRENCY;
         Running::begin(setup.readiness.clone(), |stop| {
             controllers::rollout::run(setup, concurrency, stop)

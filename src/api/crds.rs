@@ -100,7 +100,9 @@ struct Definition {
     columns: Vec<CustomResourceColumnDefinition>,
     spec: Value,
     status: Option<Value>,
-    scale: Option<CustomResourceSubresourceScale>,
+    /// Only Rollouts have some, as in Argo's definitions: its controller and its plugin write the
+    /// status of all other kinds with the object.
+    subresources: Option<CustomResourceSubresources>,
 }
 
 fn analysis_runs() -> CustomResourceDefinition {
@@ -111,7 +113,7 @@ fn analysis_runs() -> CustomResourceDefinition {
         columns: vec![status_column(), age_column()],
         spec: structural::<AnalysisRunSpec>(),
         status: Some(structural::<AnalysisRunStatus>()),
-        scale: None,
+        subresources: None,
     })
 }
 
@@ -123,7 +125,7 @@ fn analysis_templates() -> CustomResourceDefinition {
         columns: vec![age_column()],
         spec: structural::<AnalysisTemplateSpec>(),
         status: None,
-        scale: None,
+        subresources: None,
     })
 }
 
@@ -135,7 +137,7 @@ fn cluster_analysis_templates() -> CustomResourceDefinition {
         columns: vec![age_column()],
         spec: structural::<AnalysisTemplateSpec>(),
         status: None,
-        scale: None,
+        subresources: None,
     })
 }
 
@@ -147,7 +149,7 @@ fn experiments() -> CustomResourceDefinition {
         columns: vec![status_column(), age_column()],
         spec: structural::<ExperimentSpec>(),
         status: Some(structural::<ExperimentStatus>()),
-        scale: None,
+        subresources: None,
     })
 }
 
@@ -173,10 +175,13 @@ fn rollouts() -> CustomResourceDefinition {
         ],
         spec: structural::<RolloutSpec>(),
         status: Some(structural::<RolloutStatus>()),
-        scale: Some(CustomResourceSubresourceScale {
-            spec_replicas_path: ".spec.replicas".to_owned(),
-            status_replicas_path: ".status.HPAReplicas".to_owned(),
-            label_selector_path: Some(".status.selector".to_owned()),
+        subresources: Some(CustomResourceSubresources {
+            status: Some(CustomResourceSubresourceStatus(json!({}))),
+            scale: Some(CustomResourceSubresourceScale {
+                spec_replicas_path: ".spec.replicas".to_owned(),
+                status_replicas_path: ".status.HPAReplicas".to_owned(),
+                label_selector_path: Some(".status.selector".to_owned()),
+            }),
         }),
     })
 }
@@ -207,13 +212,6 @@ fn define<K: Resource<DynamicType = ()>>(definition: Definition) -> CustomResour
 }
 
 fn version(definition: Definition) -> CustomResourceDefinitionVersion {
-    let subresources = definition
-        .status
-        .as_ref()
-        .map(|_| CustomResourceSubresources {
-            status: Some(CustomResourceSubresourceStatus(json!({}))),
-            scale: definition.scale,
-        });
     let mut schema = json!({
         "type": "object",
         "description": definition.description,
@@ -238,7 +236,7 @@ fn version(definition: Definition) -> CustomResourceDefinitionVersion {
                 JSONSchemaProps::deserialize(&schema).expect("a generated schema is a schema"),
             ),
         }),
-        subresources,
+        subresources: definition.subresources,
         ..CustomResourceDefinitionVersion::default()
     }
 }

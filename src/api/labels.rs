@@ -37,6 +37,10 @@ pub const SCALED_DOWN_FROM: &str = "rollouts.verdict.dev/scaled-down-from";
 /// made of it since. Argo has none.
 pub const TEMPLATE_MARK: &str = "rollouts.verdict.dev/template";
 
+/// Annotation of a ReplicaSet: the keys of the annotations that it has from its Rollout, with commas.
+/// Argo has none.
+pub const COPIED_ANNOTATIONS: &str = "rollouts.verdict.dev/copied-annotations";
+
 /// Label of a Rollout and of what it creates, where several controllers share a cluster.
 pub const INSTANCE_ID: &str = "argo-rollouts.argoproj.io/controller-instance-id";
 

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::istio;
 use super::leader::{self, LeaderArgs};
 use super::routers::RouterArgs;
 use super::{Exit, Output};
@@ -179,6 +180,8 @@ enum Error {
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
     #[error(transparent)]
+    Istio(#[from] istio::Error),
+    #[error(transparent)]
     Election(#[from] leader::Error),
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -213,7 +216,11 @@ async fn serve(args: &ControllerArgs) -> Result<(), Error> {
     let metrics = Metrics::new();
     let client = counted(config, &metrics)?;
     let clock = Clock::system();
-    let cluster = Cluster::new(client, clock.clone());
+    let mut cluster = Cluster::new(client.clone(), clock.clone());
+    if let Some(config) = istio::primary(client, &args.leader.namespace()).await? {
+        info!(url = %config.cluster_url, "Istio's objects are in another cluster");
+        cluster = cluster.with_istio_by(counted(config, &metrics)?);
+    }
     let http = Http::new(link_local(args))?;
     let setup = Setup {
         plugins: Plugins::new(cluster.clone(), args.leader.namespace(), http.clone()),

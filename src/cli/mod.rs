@@ -10,6 +10,7 @@ mod crds;
 mod data_file;
 mod demo;
 mod eval;
+mod istio;
 mod leader;
 mod plugin;
 mod print;

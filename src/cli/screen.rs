@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _};
 use clap::{Args, ValueEnum};
 
 use super::Program;
-use crate::view::{Letters, Paint};
+use crate::view::{Letters, Paint, Text};
 
 /// How things look.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -103,6 +103,18 @@ impl Screen {
                 environment.letters
             },
         }
+    }
+
+    /// A line as it is written: on a terminal in as many lines as it needs.
+    pub(super) fn shown(self, line: &Text) -> String {
+        let lines = match self.size() {
+            Some((width, _)) => line.clone().folded(width),
+            None => vec![line.clone()],
+        };
+        let lines = lines
+            .iter()
+            .map(|line| line.shown(self.paint, self.letters));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The width and the height of the terminal, as they are now.

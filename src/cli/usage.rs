@@ -26,7 +26,15 @@ pub(super) fn answer(
         }
         ErrorKind::InvalidSubcommand if is_below_a_group(words, program) => {
             output.talk(help(words, program));
-            tip(error, output);
+            let unknown = text(error, ContextKind::InvalidSubcommand);
+            if !tip(error, output) {
+                output.talk(format_args!("hint: `{unknown}` is none of these commands"));
+            }
+        }
+        ErrorKind::UnknownArgument if is_positional(error) => {
+            output.talk(help(words, program));
+            let extra = text(error, ContextKind::InvalidArg);
+            output.talk(format_args!("hint: `{extra}` is one word too many"));
         }
         ErrorKind::InvalidSubcommand => {
             let file = program.file();
@@ -34,7 +42,7 @@ pub(super) fn answer(
             output.talk(format_args!(
                 "Error: unknown command {unknown:?} for {file:?}"
             ));
-            tip(error, output);
+            let _ = tip(error, output);
             output.talk(format_args!("Run '{file} --help' for usage."));
         }
         ErrorKind::InvalidValue if is_positional(error) => {
@@ -43,11 +51,11 @@ pub(super) fn answer(
             output.talk(format_args!(
                 "Error: invalid argument {value:?} for {path:?}"
             ));
-            tip(error, output);
+            let _ = tip(error, output);
         }
         _ => {
             output.talk(format_args!("Error: {}", sentence(error)));
-            tip(error, output);
+            let _ = tip(error, output);
         }
     }
     Exit::Unknown
@@ -63,7 +71,6 @@ fn sentence(error: &Error) -> String {
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             format!("unknown shorthand flag: {argument}")
         }
-        ErrorKind::UnknownArgument => format!("unexpected argument: {argument}"),
         ErrorKind::InvalidValue if value.is_empty() => {
             format!("flag needs an argument: {}", flag(&argument))
         }
@@ -104,7 +111,8 @@ fn flag(argument: &str) -> &str {
     argument.split([' ', '=']).next().unwrap_or(argument)
 }
 
-fn tip(error: &Error, output: &mut Output) {
+/// What may be meant; answers whether there is anything.
+fn tip(error: &Error, output: &mut Output) -> bool {
     let kinds = [
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedArg,
@@ -115,17 +123,22 @@ fn tip(error: &Error, output: &mut Output) {
         Some(ContextValue::String(word)) => {
             output.talk(format_args!("hint: did you mean `{word}`?"));
         }
+        // The last is the likeliest.
         Some(ContextValue::Strings(words)) if !words.is_empty() => {
-            output.talk(format_args!("hint: did you mean `{}`?", words.join("`, `")));
+            let word = words.last().map_or("", String::as_str);
+            output.talk(format_args!("hint: did you mean `{word}`?"));
         }
         _ => {
-            if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue)
-                && !values.is_empty()
-            {
-                output.talk(format_args!("hint: it may be {}", values.join(", ")));
+            let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue) else {
+                return false;
+            };
+            if values.is_empty() {
+                return false;
             }
+            output.talk(format_args!("hint: it may be {}", values.join(", ")));
         }
     }
+    true
 }
 
 fn text(error: &Error, kind: ContextKind) -> String {

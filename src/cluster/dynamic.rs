@@ -1,8 +1,8 @@
 //! Objects of kinds that are only known now: their whole JSON, without `managedFields`.
 
-use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PostParams, Preconditions, TypeMeta};
 use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::{Cluster, Error, FIELD_MANAGER, patch_params};
@@ -42,9 +42,19 @@ fn failed(verb: &'static str, place: &Place, source: &kube::Error) -> Error {
     Error::new(verb, object, source)
 }
 
+/// The group of Istio's objects, which may be in a cluster of their own.
+const ISTIO: &str = "networking.istio.io";
+
 impl Cluster {
+    /// For watches of a kind.
+    #[must_use]
+    pub fn client_of(&self, resource: &Resource) -> Client {
+        let istio = self.istio.as_ref().filter(|_| resource.group == ISTIO);
+        istio.map_or_else(|| self.client(), |istio| Client::clone(istio))
+    }
+
     fn api_of(&self, resource: &Resource, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client(), namespace, &api_resource(resource))
+        Api::namespaced_with(self.client_of(resource), namespace, &api_resource(resource))
     }
 
     /// Reads the object at a place, `None` if there is none.
@@ -93,7 +103,7 @@ impl Cluster {
     ) -> Result<Vec<Place>, Error> {
         let api: Api<DynamicObject> = match namespace {
             Some(namespace) => self.api_of(resource, namespace),
-            None => Api::all_with(self.client(), &api_resource(resource)),
+            None => Api::all_with(self.client_of(resource), &api_resource(resource)),
         };
         let listed = api.list_metadata(&ListParams::default()).await;
         let listed =

@@ -1,7 +1,6 @@
 //! Observe, decide, act: one file per kind.
 
 pub mod analysis;
-mod calls;
 pub mod leader;
 mod local;
 mod measure;

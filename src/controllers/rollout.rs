@@ -62,6 +62,9 @@ use referenced::Referenced;
 /// Passes at the same time, as Argo's `--rollout-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 10;
 
+/// How long passes wait for the caches before Rollouts are told that they do.
+const CACHES_FILLED_WITHIN: Duration = Duration::from_secs(30);
+
 /// How soon a pass over outdated facts is made again; the watch will have brought newer ones.
 const OUTDATED: Duration = Duration::from_millis(100);
 
@@ -69,7 +72,7 @@ const OUTDATED: Duration = Duration::from_millis(100);
 #[derive(Debug, Error)]
 enum Error {
     #[error("cannot observe: {0}")]
-    Observe(cluster::Error),
+    Observe(String),
     #[error("cannot act on a decision: {0}")]
     Act(cluster::Error),
     #[error("cannot divide the traffic: {0}")]
@@ -87,10 +90,8 @@ impl Error {
     fn is_outdated(&self) -> bool {
         match self {
             Self::Outdated(_) => true,
-            Self::Panicked(_) | Self::Route(_) => false,
-            Self::Observe(cause) | Self::Act(cause) | Self::WriteStatus(cause) => {
-                cause.is_conflict()
-            }
+            Self::Observe(_) | Self::Route(_) | Self::Panicked(_) => false,
+            Self::Act(cause) | Self::WriteStatus(cause) => cause.is_conflict(),
         }
     }
 }
@@ -103,9 +104,25 @@ struct Context {
     services: Referenced<Service>,
     objects: Objects,
     memory: Memory,
+    began: Instant,
 }
 
 impl Context {
+    /// Waits until all caches have been filled once; after a while, tells which are not, and why.
+    async fn filled(&self) -> Result<(), Error> {
+        let all = async {
+            self.replica_sets.ready().await;
+            self.analysis_runs.ready().await;
+            self.experiments.ready().await;
+            self.services.ready().await;
+        };
+        let filled = tokio::time::timeout_at(self.began + CACHES_FILLED_WITHIN, all).await;
+        filled.map_err(|_| {
+            let missing = self.setup.readiness.reasons();
+            Error::Observe(format!("the controller waits for {missing}"))
+        })
+    }
+
     fn cluster(&self) -> &Cluster {
         &self.setup.cluster
     }
@@ -133,6 +150,7 @@ pub async fn run(setup: Setup, concurrency: u16, shutdown: CancellationToken) {
         }),
         objects: Objects::new(setup.scope.namespace.clone(), kind, turn, dropped),
         memory: Memory::default(),
+        began: Instant::now(),
         setup,
     });
     let (rollouts, writer) = reflector::store::<Rollout>();
@@ -249,15 +267,18 @@ fn forget(context: &Context, gone: &Identity) {
 /// One pass over one Rollout, counted. May be made at any time and any number of times.
 #[instrument(skip_all, fields(namespace = rollout.namespace(), name = rollout.name_any(), changes = field::Empty))]
 async fn reconcile(rollout: Arc<Rollout>, context: Arc<Context>) -> Result<Action, Error> {
-    context.replica_sets.ready().await;
-    context.analysis_runs.ready().await;
-    context.experiments.ready().await;
-    context.services.ready().await;
+    let filled = context.filled().await;
     if !context.setup.may_act() {
         return Ok(Action::await_change());
     }
     let began = Instant::now();
-    let passed = contained(Box::pin(pass(&rollout, &context))).await;
+    let work = async {
+        match filled {
+            Ok(()) => Box::pin(pass(&rollout, &context)).await,
+            Err(error) => Box::pin(tell_blindness(&rollout, error, &context)).await,
+        }
+    };
+    let passed = contained(Box::pin(work)).await;
     let passed = passed.map_err(Error::Panicked).flatten();
     let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
     let uid = rollout.uid().unwrap_or_default();
@@ -282,10 +303,18 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         return Ok(Action::await_change());
     }
     let mut asked = BTreeSet::new();
-    let observed = observe(rollout, context, &mut asked).await;
-    let mut observed = observed.map_err(Error::Observe)?;
-    let decision = decide(&mut observed, context, &mut asked).await;
-    let mut decision = decision.map_err(Error::Observe)?;
+    let mut observed = in_caches(rollout, context);
+    let decided = match complete(&mut observed, context, &mut asked).await {
+        Ok(()) => decide(&mut observed, context, &mut asked).await,
+        Err(why) => Err(why),
+    };
+    let mut decision = match decided {
+        Ok(decision) => decision,
+        Err(why) => {
+            tell_hindrance(&observed, Obstacle::Reading, &why, context).await?;
+            return Err(Error::Observe(why));
+        }
+    };
     context.objects.keep_only(&key_of(rollout), &asked);
     Span::current().record("changes", decision.changes.len());
     let done = match act::carry_out(&observed, &decision.changes, context).await {
@@ -339,6 +368,25 @@ async fn tell_hindrance(
     Ok(())
 }
 
+/// Says that nothing can be decided, because not even the caches could be filled.
+async fn tell_blindness(
+    rollout: &Arc<Rollout>,
+    error: Error,
+    context: &Context,
+) -> Result<Action, Error> {
+    if !context.memory.is_replaced(rollout) {
+        let why = error.to_string();
+        tell_hindrance(
+            &in_caches(rollout, context),
+            Obstacle::Blindness,
+            &why,
+            context,
+        )
+        .await?;
+    }
+    Err(error)
+}
+
 /// Writes the status of a decision, if it differs. `newest` is the Rollout after the changes.
 async fn write(
     rollout: &Rollout,
@@ -381,46 +429,54 @@ async fn tell(rollout: &Rollout, decision: &Decision, context: &Context) {
     }
 }
 
-/// Notes in `asked` to which objects of other kinds the Rollout refers.
-async fn observe(
-    rollout: &Arc<Rollout>,
-    context: &Context,
-    asked: &mut BTreeSet<Query>,
-) -> Result<Observed, cluster::Error> {
+/// What the caches show.
+fn in_caches(rollout: &Arc<Rollout>, context: &Context) -> Observed {
     let namespace = rollout.namespace().unwrap_or_default();
     let uid = rollout.uid().unwrap_or_default();
     let mut replica_sets = context.replica_sets.of(&namespace, &uid);
     replica_sets.extend(context.replica_sets.of(&namespace, ""));
-    let mut analysis_runs = context.analysis_runs.of(&namespace, &uid);
-    let status = rollout.status.clone().unwrap_or_default();
-    for name in rollout::awaited_runs(&status) {
-        if analysis_runs.iter().any(|run| run.name_any() == name) {
-            continue;
-        }
-        if let Some(run) = context
-            .cluster()
-            .get::<AnalysisRun>(&namespace, name)
-            .await?
-        {
-            analysis_runs.push(Arc::new(run));
-        }
-    }
-    Ok(Observed {
+    Observed {
         rollout: Arc::clone(rollout),
         replica_sets,
-        analysis_runs,
+        analysis_runs: context.analysis_runs.of(&namespace, &uid),
         experiments: context.experiments.of(&namespace, &uid),
         services: rollout::named_services(&rollout.spec)
             .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
             .collect(),
-        workload: workload(rollout, context, asked).await?,
+        workload: None,
         templates: Templates::default(),
         pods: None,
         plugins: BTreeMap::new(),
         routers: Known::default(),
         versions: Arc::clone(&context.setup.versions),
         now: context.now(),
-    })
+    }
+}
+
+/// Reads what the caches may not show yet, and what they do not keep. Notes in `asked` to which
+/// objects of other kinds the Rollout refers.
+///
+/// # Errors
+/// Why something cannot be read.
+async fn complete(
+    observed: &mut Observed,
+    context: &Context,
+    asked: &mut BTreeSet<Query>,
+) -> Result<(), String> {
+    let rollout = Arc::clone(&observed.rollout);
+    let namespace = rollout.namespace().unwrap_or_default();
+    let status = rollout.status.clone().unwrap_or_default();
+    for name in rollout::awaited_runs(&status) {
+        let mut known = observed.analysis_runs.iter();
+        if known.any(|run| run.name_any() == name) {
+            continue;
+        }
+        let run = context.cluster().get(&namespace, name).await;
+        let run = run.map_err(|error| error.to_string())?;
+        observed.analysis_runs.extend(run.map(Arc::new));
+    }
+    observed.workload = workload(&rollout, context, asked).await?;
+    Ok(())
 }
 
 /// The object whose pod template a Rollout uses.
@@ -428,14 +484,18 @@ async fn workload(
     rollout: &Rollout,
     context: &Context,
     asked: &mut BTreeSet<Query>,
-) -> Result<Option<Workload>, cluster::Error> {
+) -> Result<Option<Workload>, String> {
     let Some(place) = Workload::place(rollout) else {
         return Ok(None);
     };
     let (mut known, query) = (Known::default(), Query::One(place.clone()));
     let (objects, cluster) = (&context.objects, context.cluster());
     let key = key_of(rollout);
-    objects.look_up(&key, &query, &mut known, cluster).await?;
+    let looked_up = objects.look_up(&key, &query, &mut known, cluster).await;
+    looked_up.map_err(|error| error.to_string())?;
+    if let Some(why) = known.why_unavailable(&query) {
+        return Err(why.to_owned());
+    }
     asked.insert(query);
     let found = known.get(&place);
     Ok(found.and_then(|found| Workload::read(rollout, found)))
@@ -450,42 +510,54 @@ async fn decide(
     observed: &mut Observed,
     context: &Context,
     asked: &mut BTreeSet<Query>,
-) -> Result<Decision, cluster::Error> {
-    let key = key_of(&observed.rollout);
+) -> Result<Decision, String> {
     loop {
         let decision = rollout::decide(observed);
         if decision.wants.is_empty() {
             return Ok(decision);
         }
-        let namespace = observed.rollout.namespace().unwrap_or_default();
         for want in decision.wants {
-            match want {
-                Want::Template(key) => {
-                    let found = look_up(&namespace, &key, context).await?;
-                    observed.templates.insert(key, found.map(Arc::new));
-                }
-                Want::Pods(selector) => {
-                    let listed = context.cluster().list(&namespace, &selector);
-                    observed.pods = Some(listed.await?);
-                }
-                Want::Plugin(call) => {
-                    let rollout = &observed.rollout;
-                    let answer = plugins::ask(&context.setup.plugins, rollout, &call).await;
-                    observed.plugins.insert(call, answer);
-                }
-                Want::Router(Query::Call(call)) => {
-                    let answer = calls::make(&call, &observed.rollout, &context.setup).await;
-                    observed.routers.note_answer(call, answer);
-                }
-                Want::Router(query) => {
-                    let (objects, known) = (&context.objects, &mut observed.routers);
-                    let cluster = context.cluster();
-                    objects.look_up(&key, &query, known, cluster).await?;
-                    asked.insert(query);
-                }
-            }
+            let satisfied = satisfy(want, observed, context, asked).await;
+            satisfied.map_err(|error| error.to_string())?;
         }
     }
+}
+
+/// Looks up what a decision asks for.
+async fn satisfy(
+    want: Want,
+    observed: &mut Observed,
+    context: &Context,
+    asked: &mut BTreeSet<Query>,
+) -> Result<(), cluster::Error> {
+    let namespace = observed.rollout.namespace().unwrap_or_default();
+    match want {
+        Want::Template(key) => {
+            let found = look_up(&namespace, &key, context).await?;
+            observed.templates.insert(key, found.map(Arc::new));
+        }
+        Want::Pods(selector) => {
+            let listed = context.cluster().list(&namespace, &selector);
+            observed.pods = Some(listed.await?);
+        }
+        Want::Plugin(call) => {
+            let rollout = &observed.rollout;
+            let answer = plugins::ask(&context.setup.plugins, rollout, &call).await;
+            observed.plugins.insert(call, answer);
+        }
+        Want::Router(Query::Call(call)) => {
+            let answer = calls::make(&call, &observed.rollout, &context.setup).await;
+            observed.routers.note_answer(call, answer);
+        }
+        Want::Router(query) => {
+            let key = key_of(&observed.rollout);
+            let (objects, known) = (&context.objects, &mut observed.routers);
+            let cluster = context.cluster();
+            objects.look_up(&key, &query, known, cluster).await?;
+            asked.insert(query);
+        }
+    }
+    Ok(())
 }
 
 async fn look_up(

@@ -16,6 +16,15 @@ pub struct Place {
     pub column: u64,
 }
 
+/// A text that is no YAML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// Where; none if that is not known.
+    pub place: Option<Place>,
+    /// What is wrong with it, with the place.
+    pub message: String,
+}
+
 /// One object of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
@@ -31,14 +40,20 @@ impl Document {
     ///
     /// # Errors
     /// What is wrong with the text.
-    pub fn read(file: &str, text: &str) -> Result<Vec<Self>, String> {
+    pub fn read(file: &str, text: &str) -> Result<Vec<Self>, Malformed> {
         let options = serde_saphyr::options! { legacy_octal_numbers: true, };
         let nodes: Vec<Node> =
             serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
                 // What follows the first line draws the place.
                 let text = error.to_string();
                 let first = text.lines().next().unwrap_or_default();
-                first.trim_start_matches("error: ").to_owned()
+                Malformed {
+                    place: error.location().map(|at| Place {
+                        line: at.line(),
+                        column: at.column(),
+                    }),
+                    message: first.trim_start_matches("error: ").to_owned(),
+                }
             })?;
         let documents = nodes.into_iter().map(|node| {
             let mut places = BTreeMap::new();

@@ -5,9 +5,12 @@
 //! ```
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+mod built_in;
 mod document;
 mod promql;
 mod references;
+mod routers;
+mod routing;
 mod sarif;
 mod templates;
 
@@ -18,7 +21,7 @@ use crate::analysis::Templates;
 use crate::api::{GROUP, Problem, Rollout, crds};
 use crate::rollout;
 
-pub use document::{Document, Place};
+pub use document::{Document, Malformed, Place};
 pub use sarif::sarif;
 pub use templates::{needed, templates};
 
@@ -54,6 +57,23 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    /// That a file is no YAML; nothing else is known of it.
+    #[must_use]
+    pub fn malformed(file: &str, malformed: &Malformed) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            line: malformed.place.map_or(0, |place| place.line),
+            column: malformed.place.map_or(0, |place| place.column),
+            object: String::new(),
+            field: String::new(),
+            argo_field: String::new(),
+            message: format!("error parsing {file}: {}", malformed.message),
+        }
+    }
+}
+
 /// Which of the names of a field Argo's plugin uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Naming {
@@ -76,8 +96,8 @@ impl Findings<'_> {
         let argo_field = match naming {
             Naming::Whole => field.clone(),
             Naming::Short => field
-                .replace("spec.strategy.canary.", "spec.strategy.")
-                .replace("spec.strategy.blueGreen.", "spec.strategy."),
+                .replacen("spec.strategy.canary.", "spec.strategy.", 1)
+                .replacen("spec.strategy.blueGreen.", "spec.strategy.", 1),
         };
         self.found.push(Finding {
             severity,
@@ -138,13 +158,17 @@ pub fn lint(documents: &[Document], known: &Templates, searched: bool) -> Vec<Fi
             let problem = Problem::new(field.clone(), format!("json: unknown field \"{last}\""));
             findings.add(Severity::Error, Naming::Whole, &problem);
         }
+        findings.errors(Naming::Short, &built_in::check(document));
         if document.is(GROUP, "Rollout") {
             check_rollout(documents, known, searched, &mut findings);
         } else {
             templates::check(known, searched, &mut findings);
         }
-        findings.found.dedup();
-        all.append(&mut findings.found);
+        for finding in findings.found {
+            if !all.contains(&finding) {
+                all.push(finding);
+            }
+        }
     }
     all
 }
@@ -166,7 +190,10 @@ fn check_rollout(
     }
     findings.errors(Naming::Short, &rollout::problems(&rollout));
     findings.errors(Naming::Whole, &references::check(&rollout, documents));
-    templates::check_uses(&rollout, known, searched, findings);
+    for problem in routing::check(&rollout) {
+        findings.add(Severity::Warning, Naming::Whole, &problem);
+    }
+    templates::check_uses(known, searched, findings);
 }
 
 #[cfg(test)]

@@ -2,16 +2,14 @@
 //!
 //! # Source
 //! `pkg/apis/rollouts/validation/validation_references.go` of Argo Rollouts. Unlike there, all
-//! Rollouts of a file are checked.
+//! Rollouts of a file are checked, and the objects of all routers.
 
 use serde_json::Value;
 
-use super::Document;
+use super::{Document, routers};
 use crate::api::{Problem, Rollout};
 use crate::rollout::labels;
 use kube::ResourceExt as _;
-
-const ROUTING: &str = "spec.strategy.canary.trafficRouting";
 
 pub(super) fn check(rollout: &Rollout, documents: &[Document]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -20,12 +18,11 @@ pub(super) fn check(rollout: &Rollout, documents: &[Document]) -> Vec<Problem> {
             check_service(rollout, service, &field, &name, &mut problems);
         }
     }
-    check_ingresses(rollout, documents, &mut problems);
-    check_virtual_services(rollout, documents, &mut problems);
+    problems.extend(routers::check(rollout, documents));
     problems
 }
 
-fn find<'a>(
+pub(super) fn find<'a>(
     documents: &'a [Document],
     group: &str,
     kind: &str,
@@ -88,146 +85,4 @@ fn check_service(
             problems.push(Problem::invalid(field, name, why));
         }
     }
-}
-
-fn check_ingresses(rollout: &Rollout, documents: &[Document], problems: &mut Vec<Problem>) {
-    let Some(canary) = &rollout.spec.strategy.canary else {
-        return;
-    };
-    let Some(routing) = &canary.traffic_routing else {
-        return;
-    };
-    let mut named: Vec<(String, &String, &String)> = Vec::new();
-    if let Some(nginx) = &routing.nginx {
-        let stable = &canary.stable_service;
-        named.push((
-            format!("{ROUTING}.nginx.stableIngress"),
-            &nginx.stable_ingress,
-            stable,
-        ));
-        let field = format!("{ROUTING}.nginx.stableIngresses");
-        named.extend(
-            nginx
-                .stable_ingresses
-                .iter()
-                .map(|name| (field.clone(), name, stable)),
-        );
-    }
-    if let Some(alb) = &routing.alb {
-        let root = Some(&alb.root_service).filter(|name| !name.is_empty());
-        let service = root.unwrap_or(&canary.stable_service);
-        named.push((format!("{ROUTING}.alb.ingress"), &alb.ingress, service));
-        let field = format!("{ROUTING}.alb.ingresses");
-        named.extend(
-            alb.ingresses
-                .iter()
-                .map(|name| (field.clone(), name, service)),
-        );
-    }
-    for (field, name, service) in named.into_iter().filter(|(_, name, _)| !name.is_empty()) {
-        let groups = ["networking.k8s.io", "extensions"];
-        let mut found = groups
-            .iter()
-            .filter_map(|group| find(documents, group, "Ingress", name));
-        let Some(ingress) = found.next() else {
-            continue;
-        };
-        if !backends(&ingress.value).any(|backend| backend == service) {
-            let why = format!("ingress `{name}` has no rules using service {service} backend");
-            problems.push(Problem::invalid(field, name, why));
-        }
-    }
-}
-
-/// The Services that the rules of an Ingress lead to.
-fn backends(ingress: &Value) -> impl Iterator<Item = &str> {
-    let rules = ingress.pointer("/spec/rules").and_then(Value::as_array);
-    let paths = rules.into_iter().flatten();
-    let paths = paths.filter_map(|rule| rule.pointer("/http/paths")?.as_array());
-    paths.flatten().filter_map(|path| {
-        let backend = &path["backend"];
-        let name = backend["service"]["name"].as_str();
-        name.or_else(|| backend["serviceName"].as_str())
-    })
-}
-
-fn check_virtual_services(rollout: &Rollout, documents: &[Document], problems: &mut Vec<Problem>) {
-    let canary = rollout.spec.strategy.canary.as_ref();
-    let routing = canary.and_then(|canary| canary.traffic_routing.as_ref());
-    let Some((canary, istio)) = canary.zip(routing.and_then(|it| it.istio.as_ref())) else {
-        return;
-    };
-    let one = istio.virtual_service.iter();
-    let one = one.map(|it| ("virtualService", it));
-    let many = istio
-        .virtual_services
-        .iter()
-        .map(|it| ("virtualServices", it));
-    for (word, named) in one.chain(many) {
-        let field = format!("{ROUTING}.istio.{word}.name");
-        let name = named.name.split('.').next().unwrap_or_default();
-        let Some(found) = find(documents, "networking.istio.io", "VirtualService", name) else {
-            continue;
-        };
-        let spec = &found.value["spec"];
-        let blocks = ["http", "tls", "tcp"];
-        if blocks.iter().all(|block| spec[*block].is_null()) {
-            let why =
-                "Unable to get any of the HTTP, TCP or TLS routes for the Istio VirtualService";
-            problems.push(Problem::invalid(field, name, why));
-            continue;
-        }
-        for block in blocks {
-            let routes = &spec[block];
-            let Some(routes) = routes.as_array() else {
-                if !routes.is_null() {
-                    let block = block.to_uppercase();
-                    let why = format!("Unable to get {block} routes for Istio VirtualService");
-                    problems.push(Problem::invalid(field.clone(), name, why));
-                }
-                continue;
-            };
-            if block != "http" || istio.destination_rule.is_some() {
-                continue;
-            }
-            let services = [&canary.stable_service, &canary.canary_service];
-            if let Some(reason) = unfit(routes, &named.routes, services) {
-                let why = format!("Istio VirtualService has invalid HTTP routes. Error: {reason}");
-                problems.push(Problem::invalid(field.clone(), name, why));
-            }
-        }
-    }
-}
-
-/// Why HTTP routes cannot divide traffic between two Services.
-fn unfit(routes: &[Value], wanted: &[String], services: [&String; 2]) -> Option<String> {
-    let named = |route: &&Value, name: &String| route["name"] == name.as_str();
-    if wanted.is_empty() {
-        return match routes {
-            [only] => lacks(only, services),
-            [] => Some("no routes".into()),
-            _ => {
-                Some("spec.http[] should have only one route when no route names are given".into())
-            }
-        };
-    }
-    wanted.iter().find_map(
-        |name| match routes.iter().find(|route| named(route, name)) {
-            None => Some(format!("HTTP route '{name}' is not found")),
-            Some(route) => lacks(route, services),
-        },
-    )
-}
-
-fn lacks(route: &Value, services: [&String; 2]) -> Option<String> {
-    let destinations = route["route"].as_array();
-    let hosts = destinations.into_iter().flatten();
-    let hosts: Vec<&str> = hosts
-        .filter_map(|it| it["destination"]["host"].as_str())
-        .map(|host| host.split('.').next().unwrap_or(host))
-        .collect();
-    let missing = services
-        .into_iter()
-        .find(|name| !hosts.contains(&name.as_str()));
-    missing.map(|name| format!("no destination has the host {name}"))
 }

@@ -36,13 +36,17 @@ fn result(finding: &Finding) -> Value {
         message,
         ..
     } = finding;
+    let text = match object.as_str() {
+        "" => message.clone(),
+        object => format!("{object}: {field}: {message}"),
+    };
     let mut place = json!({ "artifactLocation": { "uri": file } });
     if *line > 0 {
         place["region"] = json!({ "startLine": line, "startColumn": column.max(&1) });
     }
     json!({
         "ruleId": "manifest", "level": level,
-        "message": { "text": format!("{object}: {field}: {message}") },
+        "message": { "text": text },
         "locations": [{ "physicalLocation": place }],
     })
 }

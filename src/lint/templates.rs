@@ -10,8 +10,8 @@ use super::{Document, Findings, Naming, Severity, promql};
 use crate::analysis::{Prepared, TemplateKey, Templates, Wanted, endless, merge};
 use crate::api::{
     AnalysisRun, AnalysisRunSpec, AnalysisTemplate, AnalysisTemplateRef, AnalysisTemplateSpec,
-    Argument, ClusterAnalysisTemplate, Experiment, GROUP, Problem, Rollout, RolloutAnalysis,
-    RolloutArgument,
+    Argument, ClusterAnalysisTemplate, Experiment, ExperimentStep, GROUP, Problem, Rollout,
+    RolloutAnalysis, RolloutArgument,
 };
 
 /// What an argument without a value is taken for. What is wrong with all of them is wrong.
@@ -73,9 +73,10 @@ pub(super) fn check(known: &Templates, searched: bool, findings: &mut Findings<'
             check_spec(&run.spec, &[], findings);
         }
     } else if document.is(GROUP, "Experiment") {
-        for used in uses(document) {
-            check_missing(&used.templates, &used.field, known, searched, findings);
+        if let Ok(experiment) = Experiment::deserialize(&document.value) {
+            unreadable(&experiment.unreadable, findings);
         }
+        check_uses(known, searched, findings);
     }
 }
 
@@ -176,13 +177,8 @@ struct Use {
     must_end: bool,
 }
 
-/// Checks the analyses that a Rollout uses.
-pub(super) fn check_uses(
-    _rollout: &Rollout,
-    known: &Templates,
-    searched: bool,
-    findings: &mut Findings<'_>,
-) {
+/// Checks the analyses that a Rollout or an Experiment uses.
+pub(super) fn check_uses(known: &Templates, searched: bool, findings: &mut Findings<'_>) {
     for used in uses(findings.document) {
         if check_missing(&used.templates, &used.field, known, searched, findings) {
             continue;
@@ -223,15 +219,26 @@ fn check_missing(
         .filter(|key| searched && known.is_known_to_be_gone(key));
     let gone: BTreeSet<TemplateKey> = gone.collect();
     for key in &gone {
+        let field = item(field, references, key);
         let problem = Problem::invalid(field, &key.name, format!("{key} not found"));
         findings.add(Severity::Error, Naming::Whole, &problem);
     }
     for key in &missing {
+        let field = item(field, references, key);
         let why = format!("{key} is in none of the files: --live looks it up in the cluster");
         let problem = Problem::invalid(field, &key.name, why);
         findings.add(Severity::Warning, Naming::Whole, &problem);
     }
     !missing.is_empty() || !gone.is_empty()
+}
+
+/// The field that names a template, where a list of them is used.
+fn item(field: &str, references: &[AnalysisTemplateRef], key: &TemplateKey) -> String {
+    let mut keys = references.iter().map(TemplateKey::from);
+    match keys.position(|it| it == *key) {
+        Some(index) if field.ends_with("templates") => format!("{field}[{index}].templateName"),
+        _ => field.to_owned(),
+    }
 }
 
 /// All uses of templates in a document.
@@ -247,15 +254,43 @@ fn uses(document: &Document) -> Vec<Use> {
     let analyses = read.into_iter().flat_map(|it| it.spec.analyses);
     let used = analyses.enumerate().map(|(index, analysis)| Use {
         field: format!("spec.analyses[{index}].templateName"),
-        templates: vec![AnalysisTemplateRef {
-            template_name: analysis.template_name,
-            cluster_scope: analysis.cluster_scope,
-            ..AnalysisTemplateRef::default()
-        }],
-        args: analysis.args,
+        templates: vec![reference(analysis.template_name, analysis.cluster_scope)],
+        args: analysis.args.into_iter().map(with_some_value).collect(),
         must_end: false,
     });
     used.collect()
+}
+
+fn reference(template_name: String, cluster_scope: Option<bool>) -> AnalysisTemplateRef {
+    AnalysisTemplateRef {
+        template_name,
+        cluster_scope,
+        ..AnalysisTemplateRef::default()
+    }
+}
+
+/// The analyses of the Experiment of a step.
+fn uses_of_step(field: &str, step: &ExperimentStep) -> Vec<Use> {
+    let analyses = step.analyses.iter().enumerate();
+    let used = analyses.map(|(index, analysis)| Use {
+        field: format!("{field}.analyses[{index}].templateName"),
+        templates: vec![reference(
+            analysis.template_name.clone(),
+            analysis.cluster_scope,
+        )],
+        args: analysis.args.iter().map(argument).collect(),
+        must_end: false,
+    });
+    used.collect()
+}
+
+/// An argument that is read from somewhere has a value by then.
+fn with_some_value(argument: Argument) -> Argument {
+    Argument {
+        value: argument.value.or_else(|| Some("a".to_owned())),
+        value_from: None,
+        ..argument
+    }
 }
 
 fn uses_of_rollout(rollout: &Rollout) -> Vec<Use> {
@@ -269,6 +304,7 @@ fn uses_of_rollout(rollout: &Rollout) -> Vec<Use> {
         }));
     };
     let strategy = &rollout.spec.strategy;
+    let mut experiments = Vec::new();
     if let Some(canary) = &strategy.canary {
         add(
             "spec.strategy.canary.analysis".into(),
@@ -278,6 +314,12 @@ fn uses_of_rollout(rollout: &Rollout) -> Vec<Use> {
         for (index, step) in canary.steps.iter().enumerate() {
             let field = format!("spec.strategy.canary.steps[{index}].analysis");
             add(field, step.analysis.as_deref(), true);
+            let field = format!("spec.strategy.canary.steps[{index}].experiment");
+            experiments.extend(
+                step.experiment
+                    .iter()
+                    .flat_map(|it| uses_of_step(&field, it)),
+            );
         }
     }
     if let Some(plan) = &strategy.blue_green {
@@ -287,6 +329,7 @@ fn uses_of_rollout(rollout: &Rollout) -> Vec<Use> {
         let after = plan.post_promotion_analysis.as_ref();
         add(format!("{at}.postPromotionAnalysis"), after, true);
     }
+    uses.append(&mut experiments);
     uses
 }
 

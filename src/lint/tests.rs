@@ -159,7 +159,7 @@ fn templates_are_looked_for_in_all_files() {
     assert_found(
         &using,
         &[
-            "13 warning spec.strategy.canary.steps[1].analysis.templates: Invalid value: \"rate\": \
+            "13 warning spec.strategy.canary.steps[1].analysis.templates[0].templateName: Invalid value: \"rate\": \
             AnalysisTemplate 'rate' is in none of the files",
         ],
     );
@@ -227,7 +227,7 @@ fn services_and_routes_must_fit_the_rollout() {
         "14 error spec.strategy.canary.trafficRouting.nginx.stableIngress: Invalid value: \"in\": \
          ingress `in` has no rules using service stable backend",
         "15 error spec.strategy.canary.trafficRouting.istio.virtualService.name: Invalid value: \
-         \"vs\": Istio VirtualService has invalid HTTP routes. Error: no destination has the host svc",
+         \"vs\": Istio VirtualService has invalid HTTP routes. Error: Canary Service 'svc' not found in route",
     ] {
         assert!(
             found.iter().any(|it| it == expected),
@@ -246,4 +246,199 @@ fn a_form_for_code_hosts_names_file_and_line() {
     let place = &result["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "f.yaml");
     assert_eq!(place["region"]["startLine"], 12);
+}
+
+const SERVED: &str =
+    "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: vs}\nspec:\n";
+
+/// The Rollout with this `trafficRouting`, and this object.
+fn routed(routing: &str, object: &str) -> String {
+    let rollout = ROLLOUT.replace(
+        "      steps:",
+        &format!(
+            "      canaryService: canary\n      stableService: stable\n      trafficRouting:\n        \
+             {routing}\n      steps:"
+        ),
+    );
+    format!("{rollout}---\n{object}")
+}
+
+const ISTIO: &str = "istio: {virtualService: {name: vs}}";
+const TLS: &str = "istio: {virtualService: {name: vs, tlsRoutes: [{port: 443, sniHosts: [a]}]}}";
+const TCP: &str = "istio: {virtualService: {name: vs, tcpRoutes: [{port: 9}]}}";
+const SUBSETS: &str = "istio: {virtualService: {name: vs}, destinationRule: {name: dr, \
+    canarySubsetName: c, stableSubsetName: s}}";
+const BOTH: &str = "route: [{destination: {host: stable}}, {destination: {host: canary}}]";
+const ONE: &str = "route: [{destination: {host: stable}}]";
+const BY_SUBSET: &str =
+    "route: [{destination: {host: a, subset: s}}, {destination: {host: a, subset: c}}]";
+
+/// The Rollout with this `trafficRouting`, and a `VirtualService` with these routes.
+fn served(routing: &str, routes: &str) -> String {
+    routed(routing, &format!("{SERVED}  {routes}\n"))
+}
+
+fn and_a_rule(text: &str, subsets: &str) -> String {
+    format!(
+        "{text}---\napiVersion: networking.istio.io/v1beta1\nkind: DestinationRule\n\
+         metadata: {{name: dr}}\nspec: {{host: a, subsets: [{subsets}]}}\n"
+    )
+}
+
+#[test]
+fn routes_of_all_protocols_may_lead_to_both_versions() {
+    let by_subset = served(SUBSETS, &format!("http: [{{{BY_SUBSET}}}]"));
+    let tls = format!("tls: [{{match: [{{port: 443, sniHosts: [a]}}], {BOTH}}}]");
+    let tcp = format!("tcp: [{{match: [{{port: 9}}], {BOTH}}}, {{{ONE}}}]");
+    for text in [
+        served(ISTIO, &format!("http: [{{{BOTH}}}]")),
+        served(ISTIO, &format!("tcp: [{{{BOTH}}}]")),
+        served(TLS, &tls),
+        served(TCP, &tcp),
+        and_a_rule(&by_subset, "{name: c}, {name: s}"),
+        // In none of the files.
+        by_subset,
+        routed(ISTIO, "kind: A\napiVersion: v1\n"),
+    ] {
+        assert_found(&text, &[]);
+    }
+}
+
+#[test]
+fn routes_of_all_protocols_must_lead_to_both_versions() {
+    let by_subset = served(SUBSETS, &format!("http: [{{{BY_SUBSET}}}]"));
+    let by_service = served(SUBSETS, &format!("http: [{{{BOTH}}}]"));
+    let cases = [
+        (
+            served(ISTIO, "hosts: []"),
+            "Unable to get any of the HTTP, TCP or TLS routes for the Istio VirtualService",
+        ),
+        (
+            served(ISTIO, &format!("http: {{}}\n  tcp: [{{{BOTH}}}]")),
+            "Unable to get HTTP routes for Istio VirtualService",
+        ),
+        (
+            served(ISTIO, &format!("tcp: [{{{ONE}}}]")),
+            "invalid TCP routes. Error: Canary Service 'canary' not found in route",
+        ),
+        (
+            served(
+                TLS,
+                &format!("tls: [{{match: [{{port: 443, sniHosts: [b]}}], {BOTH}}}]"),
+            ),
+            "invalid TLS routes. Error: ",
+        ),
+        (
+            served(
+                TLS,
+                &format!("tls: [{{match: [{{port: 443, sniHosts: [a]}}], {ONE}}}]"),
+            ),
+            "invalid TLS routes. Error: Canary Service",
+        ),
+        (
+            served(TCP, &format!("tcp: [{{match: [{{port: 8}}], {BOTH}}}]")),
+            "invalid TCP routes. Error: ",
+        ),
+        (
+            and_a_rule(&by_subset, "{name: s}"),
+            "Invalid value: \"c\": not a subset of DestinationRule `dr`",
+        ),
+        (
+            and_a_rule(&by_service, "{name: c}, {name: s}"),
+            "Error: Canary DestinationRule subset 'c' not found in route",
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = found(&text);
+        let is_found = found.iter().any(|it| it.contains(expected));
+        assert!(is_found, "{text}\n{found:#?}\n{expected}");
+    }
+}
+
+#[test]
+fn the_objects_of_all_routers_must_fit() {
+    let wrong = [
+        (
+            "nginx: {stableIngresses: [in]}",
+            "apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: in}\nspec: {rules: [{http: \
+             {paths: [{backend: {serviceName: other, servicePort: 80}}]}}]}\n",
+            "nginx.stableIngresses[0]: Invalid value: \"in\": ingress `in` has no rules using service stable",
+        ),
+        (
+            "alb: {ingress: in, servicePort: 80}",
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: in}\nspec: {ingressClassName: \
+             own, rules: [{http: {paths: [{backend: {service: {name: other, port: {number: 80}}}}]}}]}\n",
+            "alb.ingress: Invalid value: \"in\": ingress `in` has no rules using service stable backend",
+        ),
+        (
+            "traefik: {weightedTraefikServiceName: ts}",
+            "apiVersion: traefik.io/v1alpha1\nkind: TraefikService\nmetadata: {name: ts}\nspec: {weighted: \
+             {services: [{name: stable}]}}\n",
+            "traefik canary service `canary` was not found",
+        ),
+        (
+            "ambassador: {mappings: [m]}",
+            "apiVersion: getambassador.io/v2\nkind: Mapping\nmetadata: {name: m}\nspec: {service: stable, \
+             weight: 20}\n",
+            "can not define weight",
+        ),
+        (
+            "apisix: {route: {name: r, rules: [a]}}",
+            "apiVersion: apisix.apache.org/v2\nkind: ApisixRoute\nmetadata: {name: r}\nspec: {http: [{name: b, \
+             backends: []}]}\n",
+            "apisix.route",
+        ),
+    ];
+    for (routing, object, expected) in wrong {
+        let found = found(&routed(routing, object));
+        assert!(
+            found.iter().any(|it| it.contains(expected)),
+            "{found:#?}\n{expected}"
+        );
+        // What is in none of the files is nobody's mistake.
+        assert_found(&routed(routing, "kind: A\napiVersion: v1\n"), &[]);
+    }
+    let old = "apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\nmetadata: {name: in}\nspec: {rules: \
+        [{http: {paths: [{backend: {serviceName: stable, servicePort: 80}}]}}]}\n";
+    assert_found(&routed("nginx: {stableIngress: in}", old), &[]);
+}
+
+#[test]
+fn analyses_of_experiments_are_looked_for() {
+    let step = "- experiment: {templates: [{name: a, specRef: stable}], analyses: [{name: x, templateName: \
+        gone}]}\n";
+    let text = ROLLOUT.replace("- setWeight: 20\n", step);
+    assert_found(
+        &text,
+        &[
+            "12 warning spec.strategy.canary.steps[0].experiment.analyses[0].templateName: Invalid value: \
+           \"gone\": AnalysisTemplate 'gone' is in none of the files",
+        ],
+    );
+}
+
+#[test]
+fn what_routers_cannot_do_and_parts_that_do_not_add_up_are_warned_of() {
+    let steps = "
+      canaryService: canary
+      stableService: stable
+      trafficRouting:
+        istio: {virtualService: {name: web}}
+        nginx: {stableIngress: web}
+        managedRoutes: [{name: testers}]
+      steps:
+      - setWeight: 80
+      - setHeaderRoute: {name: testers, match: [{headerName: A, headerValue: {exact: '1'}}]}
+      - setHeaderRoute: {name: testers}
+      - experiment: {templates: [{name: a, specRef: stable, weight: 15}, {name: b, specRef: canary, weight: 15}]}
+";
+    let text = ROLLOUT.replace("\n      steps:\n      - setWeight: 20\n", steps);
+    assert_found(
+        &text,
+        &[
+            "19 warning spec.strategy.canary.steps[1].setHeaderRoute: Nginx cannot lead requests by header",
+            "21 warning spec.strategy.canary.steps[3].experiment: Nginx cannot give experiments a part",
+            "21 warning spec.strategy.canary.steps[3]: the new version (80) and its experiment get 110 of 100",
+        ],
+    );
 }

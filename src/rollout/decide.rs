@@ -13,7 +13,7 @@ use super::canary::{PluginAnswer, PluginCall, Routing};
 use super::change::{Change, Decision, Notice, Want};
 use super::duration::Ended;
 use super::hash::steps_hash;
-use super::plan::{self, Plan, Strategy};
+use super::plan::{Plan, Strategy};
 use super::replica_set::ReplicaSet;
 use super::revisions::{self, Member, Revisions};
 use super::waiting::{Reason, Waiting};
@@ -62,22 +62,14 @@ const INVALID_REFERENCES: SignedDuration = SignedDuration::from_secs(10);
 /// Decides the next move of a Rollout. Total: an invalid spec is a decision too.
 #[must_use]
 pub fn decide(observed: &Observed) -> Decision {
-    understand(observed, plan::not_yet(&observed.rollout.spec))
-}
-
-/// Decides, unless something is `refused` from the start.
-pub(super) fn understand(observed: &Observed, mut refused: Vec<Problem>) -> Decision {
     let old = observed.rollout.status.clone().unwrap_or_default();
     if observed.rollout.metadata.deletion_timestamp.is_some() {
         return Decision::only(old);
     }
     let (rollout, problems) = workload::resolved(observed);
     match Plan::of(&rollout, problems) {
-        Ok(plan) if refused.is_empty() => Pass::new(observed, &rollout, &plan, old).run(),
-        understood => {
-            refused.extend(understood.err().unwrap_or_default());
-            invalid(observed, &old, &refused, None)
-        }
+        Ok(plan) => Pass::new(observed, &rollout, &plan, old).run(),
+        Err(problems) => invalid(observed, &old, &problems, None),
     }
 }
 
@@ -92,24 +84,47 @@ pub fn creation_failed(observed: &Observed, name: &str, why: &str) -> Decision {
     }
 }
 
-/// Which change could not be made.
+/// What keeps a pass from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// One to the Rollout or to what it owns or names.
+    /// A change to the Rollout or to what it owns or names cannot be made.
     Change,
-    /// One to what divides the traffic.
+    /// One to what divides the traffic cannot.
     Router,
+    /// Something that the decision depends on cannot be read.
+    Reading,
+    /// Nothing can.
+    Blindness,
 }
 
-/// What is to be written and told when a change could not be made: nothing of the decision but what
-/// holds without it, such as an abort or a deadline that has passed.
+/// What is to be written and told when a pass could not be brought to its end: nothing of the
+/// decision but what holds without it, such as an abort or a deadline that has passed.
 #[must_use]
 pub fn hindered(observed: &Observed, obstacle: Obstacle, why: &str) -> Decision {
     let old = observed.rollout.status.clone().unwrap_or_default();
     let (rollout, problems) = workload::resolved(observed);
     match Plan::of(&rollout, problems) {
-        Ok(plan) => Pass::new(observed, &rollout, &plan, old).hindered(obstacle, why),
-        Err(_) => Decision::only(old),
+        Ok(plan) if obstacle != Obstacle::Blindness => {
+            Pass::new(observed, &rollout, &plan, old).hindered(obstacle, why)
+        }
+        // Neither the pods that there are nor what is to be done is known.
+        Ok(_) | Err(_) => {
+            let (status, notice) = status::hindered(&old, obstacle.reason(), why, observed.now);
+            Decision {
+                notices: notice.into_iter().collect(),
+                ..Decision::only(status)
+            }
+        }
+    }
+}
+
+impl Obstacle {
+    fn reason(self) -> Reason {
+        match self {
+            Self::Change => Reason::CannotAct,
+            Self::Router => Reason::TrafficRouting,
+            Self::Reading | Self::Blindness => Reason::CannotObserve,
+        }
     }
 }
 
@@ -246,16 +261,12 @@ impl<'a> Pass<'a> {
     }
 
     fn hindered(mut self, obstacle: Obstacle, why: &str) -> Decision {
-        let reason = match obstacle {
-            Obstacle::Change => Reason::CannotAct,
-            Obstacle::Router => Reason::TrafficRouting,
-        };
         self.hear_wishes();
         self.check_deadline();
         if self.next.abort {
             self.go_back();
         }
-        self.waits_for = Some(Waiting::new(reason, why));
+        self.waits_for = Some(Waiting::new(obstacle.reason(), why));
         status::settle(&mut self);
         // What is new in the spec has not been followed yet.
         self.next

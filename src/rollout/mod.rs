@@ -8,6 +8,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod analyses;
+mod annotations;
 mod anti_affinity;
 mod blue_green;
 mod canary;

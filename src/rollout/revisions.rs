@@ -12,6 +12,7 @@ use kube::{Resource, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::annotations;
 use super::anti_affinity;
 use super::defaults::comparable;
 use super::ephemeral::{self, Role};
@@ -382,7 +383,7 @@ pub(super) fn created(
     anti_affinity::inject(&mut template, rollout, hash, &status.stable_rs);
     let role = Role::of_wanted(hash, &status.stable_rs);
     let note = ephemeral::inject(&mut template, &role.metadata(spec));
-    let mut annotations = copied_annotations(rollout);
+    let mut annotations = annotations::of_new(rollout);
     let mark = Meaning::of(&spec.template.json()).mark();
     annotations.insert(labels::TEMPLATE_MARK.into(), mark);
     annotations.extend(note.map(|note| (labels::EPHEMERAL_METADATA.to_owned(), note)));
@@ -452,24 +453,6 @@ pub(super) fn planned(created: &NewReplicaSet, hash: &str, revision: i64) -> Mem
     }
 }
 
-/// Annotations that a ReplicaSet takes from its Rollout.
-fn copied_annotations(rollout: &Rollout) -> BTreeMap<String, String> {
-    const OWN: [&str; 7] = [
-        "kubectl.kubernetes.io/last-applied-configuration",
-        "notified.notifications.argoproj.io",
-        labels::REVISION,
-        labels::REVISION_HISTORY,
-        labels::DESIRED_REPLICAS,
-        labels::EPHEMERAL_METADATA,
-        labels::TEMPLATE_MARK,
-    ];
-    let annotations = rollout.annotations().iter();
-    let copied = annotations.filter(|(key, _)| !OWN.contains(&key.as_str()));
-    copied
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}
-
 /// What the ReplicaSet of the wanted version lacks, as a merge patch; `None` if nothing.
 pub(super) fn overdue(
     rollout: &Rollout,
@@ -477,17 +460,16 @@ pub(super) fn overdue(
     new: &Member,
     revision: i64,
 ) -> Option<Value> {
-    let mut annotations = copied_annotations(rollout);
-    annotations.retain(|key, value| new.annotations.get(key) != Some(value));
+    let mut annotations = annotations::changed(rollout, &new.annotations);
     if new.revision != revision {
-        annotations.insert(labels::REVISION.into(), revision.to_string());
+        annotations.insert(labels::REVISION.into(), Some(revision.to_string()));
         if new.revision > 0 {
             let earlier = new.annotations.get(labels::REVISION_HISTORY);
             let history = earlier.map_or_else(
                 || new.revision.to_string(),
                 |earlier| format!("{earlier},{}", new.revision),
             );
-            annotations.insert(labels::REVISION_HISTORY.into(), history);
+            annotations.insert(labels::REVISION_HISTORY.into(), Some(history));
         }
     }
     let mut patch = json!({});

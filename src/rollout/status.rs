@@ -51,6 +51,19 @@ pub(super) fn invalid(
     (next, news.then_some(notice))
 }
 
+/// The status of a Rollout of which nothing is known but itself, and an Event when that is news.
+pub(super) fn hindered(
+    old: &RolloutStatus,
+    reason: Reason,
+    why: &str,
+    now: Timestamp,
+) -> (RolloutStatus, Option<Notice>) {
+    let mut next = old.clone();
+    let waiting = Waiting::new(reason, why);
+    let notice = waiting::record(&mut next, &whole_seconds(now), Some(waiting));
+    (next, notice)
+}
+
 /// Says in a status that nothing moves. That is told as what it is.
 fn wait(status: &mut RolloutStatus, now: Timestamp, reason: Reason, what: &str) {
     waiting::record(

@@ -18,6 +18,8 @@ pub(super) enum Reason {
     Invalid,
     /// For a change that the cluster refuses or fails to make.
     CannotAct,
+    /// For something that cannot be read.
+    CannotObserve,
     /// For somebody to retry, or to apply another template.
     Aborted,
     /// For `spec.paused` to be false.
@@ -55,6 +57,7 @@ impl Reason {
         match self {
             Self::Invalid => "Invalid",
             Self::CannotAct => "CannotAct",
+            Self::CannotObserve => "CannotObserve",
             Self::Aborted => "Aborted",
             Self::PausedByUser => "PausedByUser",
             Self::Inconclusive => "Inconclusive",
@@ -154,7 +157,10 @@ pub(super) fn record(
     match reason {
         // Told as what they are, and by what moves pods.
         Reason::Invalid | Reason::Aborted | Reason::Pods => None,
-        Reason::CannotAct | Reason::PluginUnusable | Reason::TrafficRouting => {
+        Reason::CannotAct
+        | Reason::CannotObserve
+        | Reason::PluginUnusable
+        | Reason::TrafficRouting => {
             let known = same.is_some_and(|same| same.message.starts_with(&what));
             (!known).then(|| obstacle(reason, &what))
         }

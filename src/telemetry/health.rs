@@ -13,21 +13,36 @@ use super::Metrics;
 /// What has to be there before the controller is of use. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
-    /// How often each thing is waited for.
-    waiting: Arc<Mutex<BTreeMap<String, usize>>>,
+    waiting: Arc<Mutex<BTreeMap<String, Wait>>>,
+}
+
+/// One thing that is waited for.
+#[derive(Debug, Default)]
+struct Wait {
+    /// How often.
+    times: usize,
+    /// Why the last try was in vain.
+    why: Option<String>,
 }
 
 impl Readiness {
     /// From now on `what` is waited for, once more.
     pub fn wait_for(&self, what: &str) {
-        *self.lock().entry(what.to_owned()).or_default() += 1;
+        self.lock().entry(what.to_owned()).or_default().times += 1;
+    }
+
+    /// `what` is not there yet, and why.
+    pub fn failed(&self, what: &str, why: String) {
+        if let Some(wait) = self.lock().get_mut(what) {
+            wait.why = Some(why);
+        }
     }
 
     /// `what` is there, once.
     pub fn reached(&self, what: &str) {
         let mut waiting = self.lock();
         match waiting.get_mut(what) {
-            Some(times) if *times > 1 => *times -= 1,
+            Some(wait) if wait.times > 1 => wait.times -= 1,
             _ => drop(waiting.remove(what)),
         }
     }
@@ -38,7 +53,18 @@ impl Readiness {
         self.lock().keys().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+    /// The same, with what is known of why: `Service (cannot list Services: forbidden)`.
+    #[must_use]
+    pub fn reasons(&self) -> String {
+        let waiting = self.lock();
+        let told = waiting.iter().map(|(what, wait)| match &wait.why {
+            Some(why) => format!("{what} ({why})"),
+            None => what.clone(),
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Wait>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,14 +77,12 @@ pub fn health_router(readiness: Readiness) -> Router {
         .route(
             "/readyz",
             get(move || async move {
-                let missing = readiness.missing();
+                let missing = readiness.reasons();
                 if missing.is_empty() {
                     (StatusCode::OK, "ok".to_owned())
                 } else {
-                    (
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        format!("waiting for: {}", missing.join(", ")),
-                    )
+                    let told = format!("waiting for: {missing}");
+                    (StatusCode::SERVICE_UNAVAILABLE, told)
                 }
             }),
         )
@@ -107,6 +131,10 @@ mod tests {
         assert_eq!(status(router.clone(), "/healthz").await, StatusCode::OK);
         readiness.reached("AnalysisRun");
         assert_eq!(readiness.missing(), ["AnalysisRun"]);
+        readiness.failed("AnalysisRun", "cannot list them: forbidden".to_owned());
+        readiness.failed("Job", "nobody waits for it".to_owned());
+        let why = "AnalysisRun (cannot list them: forbidden)";
+        assert_eq!(readiness.reasons(), why);
         readiness.reached("AnalysisRun");
         assert_eq!(status(router, "/readyz").await, StatusCode::OK);
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::object::{Known, Place, Query, Resource, Write, member, set_weight};
 use super::split::{Pair, Route, Split, Subject};
-use super::{FIELD, Router};
+use super::{Abilities, FIELD, Router};
 use crate::api::{ApisixTrafficRouting, HeaderMatch, Problem, SetHeaderRoute};
 
 /// Annotations that tell of the object that they stand on, not of the traffic.
@@ -222,6 +222,13 @@ fn expressions(header: &HeaderMatch) -> Vec<Value> {
 impl Router for Apisix<'_> {
     fn name(&self) -> &'static str {
         "Apisix"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            headers: true,
+            ..Abilities::default()
+        }
     }
 
     fn queries(&self, _: &Known) -> Vec<Query> {

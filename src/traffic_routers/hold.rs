@@ -260,6 +260,16 @@ pub fn names(
     }))
 }
 
+/// What is known, but with an object among those that are selected by label: it may have lost the label
+/// since.
+fn as_selected(routers: &[Box<dyn super::Router + '_>], place: &Place, known: &Known) -> Known {
+    let mut selected = known.clone();
+    for query in routers.iter().flat_map(|router| router.queries(known)) {
+        selected.pick(query, place);
+    }
+    selected
+}
+
 /// What frees an object from a Rollout (`namespace/name`) that is gone or names it no longer.
 ///
 /// # Errors
@@ -276,9 +286,11 @@ pub fn release(
     let Some(hold) = holds(before).remove(rollout) else {
         return Ok(None);
     };
-    unanswered(&routers(&hold.subject(rollout), versions), known)?;
+    let routers = routers(&hold.subject(rollout), versions);
+    unanswered(&routers, known)?;
+    let known = as_selected(&routers, place, known);
     let mut after = Value::clone(before);
-    match hold.given_back(rollout, place, known, versions) {
+    match hold.given_back(rollout, place, &known, versions) {
         Some(Write::Update {
             after: restored, ..
         }) => after = restored,

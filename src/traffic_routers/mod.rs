@@ -11,6 +11,7 @@
 //! All of it is told anew in each pass, from what was found: a router remembers nothing, changes
 //! only what is its own in an object, and writes nothing where nothing differs.
 
+mod abilities;
 mod alb;
 mod ambassador;
 mod apisix;
@@ -29,6 +30,7 @@ mod traefik;
 
 use crate::api::{CanaryStrategy, Problem};
 
+pub use abilities::{Abilities, InVain, asked_in_vain};
 pub use hold::{HELD_BY, Holder, holders, names, release};
 pub use object::{Call, Known, Notice, Place, Query, Resource, Verification, Verified, Write};
 pub use split::{Pair, Route, Split, Subject, Version};
@@ -40,6 +42,12 @@ const FIELD: &str = "spec.strategy.canary.trafficRouting";
 pub trait Router {
     /// As Events and errors name it, e.g. `Istio`.
     fn name(&self) -> &'static str;
+
+    /// What it can do beside dividing traffic between two versions. What it is told beyond that has no
+    /// effect.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
 
     /// What has to be looked up, as far as that can be told from what is known by now. The other
     /// methods are asked when all of it is known.
@@ -161,7 +169,8 @@ pub fn kinds(versions: &Versions) -> Vec<Resource> {
         plural,
     });
     let others = [nginx::resource(), traefik::resource(versions)];
-    kinds.into_iter().chain(others).collect()
+    let routes = gateway_api::resources();
+    kinds.into_iter().chain(others).chain(routes).collect()
 }
 
 /// The routers of a canary, in the order in which Argo Rollouts sets them.

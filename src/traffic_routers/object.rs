@@ -149,6 +149,22 @@ impl Known {
         self.selected.insert(query, places);
     }
 
+    /// Notes that a selection of an object's kind and namespace picks it, too.
+    pub(super) fn pick(&mut self, query: Query, place: &Place) {
+        if let Query::Selected {
+            resource,
+            namespace,
+            ..
+        } = &query
+            && (resource, namespace) == (&place.resource, &place.namespace)
+        {
+            let picked = self.selected.entry(query).or_default();
+            if !picked.contains(place) {
+                picked.push(place.clone());
+            }
+        }
+    }
+
     /// Notes what was answered to a call, or why nothing was.
     pub fn note_answer(&mut self, call: Call, answer: Result<Value, String>) {
         self.answers.insert(call, answer);

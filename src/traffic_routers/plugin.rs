@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::Router;
 use super::object::{Call, Known, Query, Verification, Verified, Write};
 use super::split::{Route, Split, Subject};
+use super::{Abilities, Router};
 use crate::api::Problem;
 
 pub(super) struct Plugin<'a> {
@@ -52,6 +52,10 @@ impl<'a> Plugin<'a> {
 impl Router for Plugin<'_> {
     fn name(&self) -> &'static str {
         "Plugin"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::ALL
     }
 
     fn queries(&self, _: &Known) -> Vec<Query> {

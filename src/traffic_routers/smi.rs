@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::object::{Known, Notice, Place, Query, Resource, Write, member};
 use super::split::{Split, Subject};
-use super::{Router, Versions};
+use super::{Abilities, Router, Versions};
 use crate::api::{Problem, SmiTrafficRouting};
 
 pub(super) struct Smi<'a> {
@@ -89,6 +89,13 @@ fn divide_alike(found: &Value, wanted: &[Value]) -> bool {
 impl Router for Smi<'_> {
     fn name(&self) -> &'static str {
         "SMI"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            experiments: true,
+            ..Abilities::default()
+        }
     }
 
     fn queries(&self, _: &Known) -> Vec<Query> {

@@ -38,6 +38,10 @@ pub struct MetricView {
     pub passed: i32,
     /// Those that failed.
     pub failed: i32,
+    /// Those that were neither good nor bad.
+    pub inconclusive: i32,
+    /// Those that came to nothing. They do not count as measurements that are wanted.
+    pub errors: i32,
     /// The latest measurements, oldest first; those that have ended.
     pub measurements: Vec<Measurement>,
 }
@@ -91,6 +95,8 @@ impl MetricView {
             taken: result.count.saturating_add(result.error),
             passed: result.successful,
             failed: result.failed,
+            inconclusive: result.inconclusive,
+            errors: result.error,
             measurements,
         }
     }

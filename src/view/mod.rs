@@ -49,12 +49,12 @@ pub use listing::{Listing, Row, lines};
 pub use live::Live;
 pub use news::{analysis_news, news};
 pub use page::{analysis_run_page, experiment_page, rollout_page};
-pub use release::release_lines;
+pub use release::{release_lines, warning};
 pub use report::AnalysisReport;
 pub use spark::sparkline;
 pub use text::{Colour, Text, table};
 pub use tree::Detail;
-pub use why::{Happened, Why};
+pub use why::{Happened, Unready, Why};
 
 /// Where a Rollout stands.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -20,8 +20,11 @@ pub fn news(before: &RolloutView, after: &RolloutView) -> Vec<Line> {
             tell_analysis(Some(known), analysis, &mut lines);
         }
     }
-    lines.extend(step_news(before, after));
-    lines.extend(pod_news(before, after));
+    // The first version takes no steps and stands beside no other.
+    if after.stable.is_some() {
+        lines.extend(step_news(before, after));
+        lines.extend(pod_news(before, after));
+    }
     lines.extend(switch_news(before, after));
     for analysis in after
         .analyses

@@ -23,7 +23,8 @@ use crate::rollout::seen;
 const LABEL_WIDTH: usize = 17;
 
 fn line(label: &str, value: impl Into<Text>) -> Text {
-    Text::plain(format!("{label:<LABEL_WIDTH$}")).and(value)
+    let line = Text::plain(format!("{label:<LABEL_WIDTH$}")).and(value);
+    line.hanging(LABEL_WIDTH)
 }
 
 /// A Rollout and all that it owns.
@@ -130,7 +131,9 @@ pub fn analysis_run_page(run: &AnalysisRun, now: Timestamp, detail: Detail) -> V
         line("Namespace:", run.namespace().unwrap_or_default()),
         line("Status:", status::phase(view.phase).text()),
     ];
-    if !view.message.is_empty() {
+    if view.phase.is_none() {
+        lines.push(line("Message:", "no controller has taken it up yet"));
+    } else if !view.message.is_empty() {
         lines.push(line("Message:", view.message.clone()));
     }
     let status = run.status.clone().unwrap_or_default();
@@ -154,7 +157,8 @@ pub fn analysis_run_page(run: &AnalysisRun, now: Timestamp, detail: Detail) -> V
 
 fn metric_table(metrics: &[MetricView]) -> Vec<Text> {
     let header = [
-        "METRIC", "STATUS", "WANTED", "TAKEN", "PASSED", "FAILED", "TREND", "LAST",
+        "METRIC", "STATUS", "WANTED", "TAKEN", "PASSED", "FAILED", "UNCLEAR", "ERRORS", "TREND",
+        "LAST",
     ];
     let mut rows = vec![header.map(Text::from).to_vec()];
     for metric in metrics {
@@ -173,9 +177,11 @@ fn metric_table(metrics: &[MetricView]) -> Vec<Text> {
             name.into(),
             status::phase(metric.phase).text(),
             or_none(&metric.condition).into(),
-            of(metric.taken, &metric.count).into(),
+            of(metric.taken - metric.errors, &metric.count).into(),
             metric.passed.to_string().into(),
             of(metric.failed, &metric.failure_limit).into(),
+            metric.inconclusive.to_string().into(),
+            metric.errors.to_string().into(),
             sparkline(metric),
             or_none(last.unwrap_or_default()).into(),
         ]);

@@ -42,6 +42,27 @@ pub(super) fn state(pod: &Pod) -> PodState {
     state
 }
 
+/// What the cluster says of a pod that is not ready: why a container waits or has ended, or why the
+/// pod has no node; empty if nothing.
+pub(super) fn complaint(pod: &Pod) -> String {
+    let status = pod.status.clone().unwrap_or_default();
+    let starting = status.init_container_statuses.unwrap_or_default();
+    let running = status.container_statuses.unwrap_or_default();
+    let unready = starting.into_iter().chain(running).filter(|it| !it.ready);
+    let mut told = unready.filter_map(|container| {
+        let state = container.state?;
+        let waits = state.waiting.and_then(|it| it.message);
+        waits.or_else(|| state.terminated.and_then(|it| it.message))
+    });
+    let container = told.find(|message| !message.is_empty());
+    let conditions = status.conditions.unwrap_or_default();
+    let unscheduled = conditions
+        .into_iter()
+        .find(|it| it.type_ == "PodScheduled" && it.status == "False");
+    let message = container.or_else(|| unscheduled.and_then(|it| it.message));
+    message.unwrap_or_default()
+}
+
 impl PodState {
     /// Whether init containers still run.
     fn initializes(&mut self, containers: &[Container], statuses: &[ContainerStatus]) -> bool {

@@ -25,7 +25,7 @@ pub fn sparkline(metric: &MetricView) -> Text {
         (low.min(it), high.max(it))
     });
     let bar = |value: f64| BARS[height(value, least, greatest)].to_string();
-    let limit = limit.filter(|_| !values.is_empty());
+    let limit = limit.filter(|_| values.iter().any(Option::is_some));
     let mut line = Text::plain(
         limit
             .map(|limit| format!("{}┊", bar(limit)))
@@ -61,12 +61,14 @@ fn height(value: f64, least: f64, greatest: f64) -> usize {
     (share * 7.0).round() as usize
 }
 
-/// The number that a condition compares with, if there is just one.
+/// The number that a condition compares with, if there is just one; of a metric that has a condition
+/// of failure, too, that of its success.
 fn limit(condition: &str) -> Option<f64> {
     static COMPARISON: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"[<>]=?\s*(-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)").expect("it is a regular expression")
     });
-    let mut numbers = COMPARISON.captures_iter(condition);
+    let (wanted, _) = condition.split_once(", not (").unwrap_or((condition, ""));
+    let mut numbers = COMPARISON.captures_iter(wanted);
     let number = numbers.next()?[1].parse().ok()?;
     numbers.next().is_none().then_some(number)
 }
@@ -99,6 +101,8 @@ mod tests {
             taken: 0,
             passed: 0,
             failed: 0,
+            inconclusive: 0,
+            errors: 0,
             measurements: measurements.collect(),
         };
         sparkline(&metric).shown(Paint::None, Letters::All)
@@ -126,8 +130,15 @@ mod tests {
                 vec![("true", Successful), ("NaN", Failed)],
                 "✔✖",
             ),
+            (
+                "result >= 1, not (result < 0.5)",
+                vec![("0.7", Failed), ("2", Successful)],
+                "▃┊▁█",
+            ),
+            ("not (result > 5)", vec![("1", Successful)], "█┊▁"),
             ("", vec![("3", Successful), ("3", Successful)], "▅▅"),
             ("result >= 1", vec![], ""),
+            ("result >= 1", vec![("", Error), ("", Error)], "⚠⚠"),
         ];
         for (condition, measured, expected) in cases {
             assert_eq!(told(condition, &measured), expected, "{condition}");

@@ -141,6 +141,19 @@ fn a_release_is_told_from_its_revision_to_its_pods() {
 }
 
 #[test]
+fn the_first_version_takes_no_steps_and_stands_beside_no_other() {
+    let mut status = at_step(0);
+    status["stableRS"] = json!("");
+    let sets = [replica_set("new", UID, 5, 0)];
+    let first = RolloutView::of(&rollout("1", &status), &sets, &[]);
+    let expected = [
+        "rollout   revision 1 is wanted",
+        "rollout   Progressing: more replicas need to be updated",
+    ];
+    assert_eq!(told(&RolloutView::default(), &first), expected);
+}
+
+#[test]
 fn each_measurement_is_told_once_against_its_limit() {
     let good = json!({"phase": "Successful", "value": "[0.9871794871]", "finishedAt": "2026-01-01T00:00:00Z"});
     let bad = json!({"phase": "Failed", "value": "[0.5]", "finishedAt": "2026-01-01T00:00:02Z"});

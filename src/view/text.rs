@@ -24,6 +24,8 @@ pub enum Colour {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
     parts: Vec<(String, Option<Colour>)>,
+    /// Where its last column begins: where what does not fit goes on in the next line.
+    hang: usize,
 }
 
 impl Text {
@@ -36,6 +38,7 @@ impl Text {
     pub fn of(text: impl Into<String>, colour: Option<Colour>) -> Self {
         Self {
             parts: vec![(text.into(), colour)],
+            hang: 0,
         }
     }
 
@@ -79,20 +82,39 @@ impl Text {
         self.and(" ".repeat(missing))
     }
 
-    /// No wider than this; what is left out is marked.
+    /// What does not fit goes on below the letter of this number.
     #[must_use]
-    pub fn cut(self, width: usize) -> Self {
-        if self.width() <= width {
-            return self;
+    pub(super) fn hanging(self, hang: usize) -> Self {
+        Self { hang, ..self }
+    }
+
+    /// In lines that are no wider than this, broken at blanks where there are any.
+    #[must_use]
+    pub fn folded(self, width: usize) -> Vec<Self> {
+        if self.width() <= width || width == 0 {
+            return vec![self];
         }
-        let mut left = width.saturating_sub(1);
-        let mut cut = Self::default();
-        for (text, colour) in self.parts {
-            let kept: String = text.chars().take(left).collect();
-            left -= kept.chars().count();
-            cut.parts.push((kept, colour));
+        // Far to the right is no room for much.
+        let hang = if self.hang > width / 2 {
+            4.min(width / 4)
+        } else {
+            self.hang
+        };
+        let letters: Vec<(char, Option<Colour>)> = self.letters().collect();
+        let mut rest = letters.as_slice();
+        let mut lines = Vec::new();
+        while !rest.is_empty() {
+            let indent = if lines.is_empty() { 0 } else { hang };
+            let (line, more) = broken(rest, width - indent);
+            lines.push(Self::plain(" ".repeat(indent)).and(line));
+            rest = more;
         }
-        if width == 0 { cut } else { cut.and("…") }
+        lines
+    }
+
+    fn letters(&self) -> impl Iterator<Item = (char, Option<Colour>)> {
+        let parts = self.parts.iter();
+        parts.flat_map(|(text, colour)| text.chars().map(|letter| (letter, *colour)))
     }
 
     /// As it is written on a screen.
@@ -127,6 +149,33 @@ impl From<String> for Text {
     }
 }
 
+/// As many letters as fit, up to a blank if there is one among them, and what is left.
+fn broken(letters: &[(char, Option<Colour>)], room: usize) -> (Text, &[(char, Option<Colour>)]) {
+    let is_blank = |(letter, _): &(char, Option<Colour>)| *letter == ' ';
+    let begin = letters.iter().take_while(|it| is_blank(it)).count();
+    let at = if letters.len() <= room {
+        letters.len()
+    } else {
+        // Between two columns rather than within one, unless that leaves half of the line empty.
+        let mut pairs = letters[..=room].windows(2);
+        let gap = pairs.rposition(|pair| pair.iter().all(is_blank));
+        let gap = gap.filter(|at| *at > begin.max(room / 2));
+        let blank = letters[..=room].iter().rposition(is_blank);
+        let blank = blank.filter(|at| *at > begin);
+        gap.or(blank).unwrap_or(room.max(1))
+    };
+    let (line, rest) = letters.split_at(at);
+    let trailing = line.iter().rev().take_while(|it| is_blank(it)).count();
+    let line = &line[..line.len() - trailing];
+    let mut text = Text::default();
+    for same in line.chunk_by(|(_, one), (_, other)| one == other) {
+        let letters: String = same.iter().map(|(letter, _)| letter).collect();
+        text = text.and(Text::of(letters, same[0].1));
+    }
+    let blanks = rest.iter().take_while(|it| is_blank(it)).count();
+    (text, &rest[blanks..])
+}
+
 /// Rows as lines, their columns as wide as the widest cell and two blanks. What stands last in a row
 /// has no blanks after it.
 ///
@@ -143,6 +192,7 @@ pub fn table(rows: Vec<Vec<Text>>) -> Vec<Text> {
         .collect();
     let line = |row: Vec<Text>| {
         let last = row.len().saturating_sub(1);
+        let hang = widths.iter().take(last).sum();
         let cells = row.into_iter().enumerate().map(|(column, cell)| {
             if column == last {
                 cell
@@ -150,7 +200,7 @@ pub fn table(rows: Vec<Vec<Text>>) -> Vec<Text> {
                 cell.padded(widths[column])
             }
         });
-        Text::joined(cells.collect(), "")
+        Text::joined(cells.collect(), "").hanging(hang)
     };
     rows.into_iter().map(line).collect()
 }
@@ -217,11 +267,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_wide_is_cut_and_marked() {
-        let text = Text::of("abc", Some(Colour::Red)).and("def");
-        let cases = [(6, "abcdef"), (5, "abcd…"), (3, "ab…"), (1, "…"), (0, "")];
-        for (width, expected) in cases {
-            assert_eq!(shown(&text.clone().cut(width)), expected);
-        }
+    fn what_is_too_wide_goes_on_in_the_next_line() {
+        let rows = vec![
+            vec!["held by:".into(), "a pause of an hour".into()],
+            vec!["x".into(), Text::of("abcdefghijklmn", Some(Colour::Red))],
+        ];
+        let table = table(rows);
+        let folded = |line: &Text, width: usize| -> Vec<String> {
+            line.clone().folded(width).iter().map(shown).collect()
+        };
+        let held = &table[0];
+        assert_eq!(folded(held, 40), ["held by:  a pause of an hour"]);
+        assert_eq!(
+            folded(held, 20),
+            ["held by:  a pause of", "          an hour"]
+        );
+        assert_eq!(
+            folded(held, 12),
+            ["held by:", "   a pause", "   of an", "   hour"]
+        );
+        assert_eq!(
+            folded(&table[1], 20),
+            ["x", "          abcdefghij", "          klmn"]
+        );
+        assert_eq!(folded(held, 1).concat(), "heldby:apauseofanhour");
+        let red = table[1].clone().folded(20).pop().unwrap();
+        assert_eq!(
+            red.shown(Paint::Colours, Letters::All),
+            "          \u{1b}[31mklmn\u{1b}[0m"
+        );
     }
 }

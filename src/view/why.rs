@@ -1,6 +1,7 @@
 //! Why a Rollout is where it is: what holds it, since when, what would move it, and what led here.
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -9,14 +10,21 @@ use serde::Serialize;
 use super::AnalysisView;
 use super::age::age;
 use super::belongings::Belongings;
+use super::pod;
 use super::release::metric_rows;
 use super::status::{self, icon};
 use super::text::{Text, table};
 use crate::api::{AnalysisRun, Rollout, RolloutPhase};
-use crate::rollout::seen;
+use crate::rollout::{labels, seen};
 
 /// How many Events are told.
 const EVENTS: usize = 12;
+
+/// How many pods are told.
+const PODS: usize = 5;
+
+/// A kind of waiting that only an onlooker can see.
+const UNSEEN: &str = "Unseen";
 
 /// Why a Rollout is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,10 +37,25 @@ pub struct Why {
     pub holds: String,
     /// What would move it: each a sentence, commands in backticks.
     pub moves: Vec<String>,
+    /// The pods of the wanted version that are not ready, the oldest first.
+    pub pods: Vec<Unready>,
     /// What led here, the latest last.
     pub events: Vec<Happened>,
     #[serde(skip)]
     analyses: Vec<AnalysisView>,
+}
+
+/// A pod that is not ready.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unready {
+    /// Its name.
+    pub name: String,
+    /// In one word.
+    pub status: String,
+    /// How many of its containers are ready: `1/2`.
+    pub ready: String,
+    /// What the cluster says of it; empty if nothing.
+    pub message: String,
 }
 
 /// An Event.
@@ -58,19 +81,25 @@ impl Why {
     pub fn of(rollout: &Rollout, all: &Belongings, events: &[Event], typed: &str) -> Self {
         let view = all.view_of(rollout);
         let (phase, message) = seen(rollout);
-        let has_seen = rollout.status.is_some() && !message.starts_with("waiting for rollout spec");
-        let waiting = view.waiting.as_ref().filter(|_| has_seen);
-        let holds = match waiting {
-            Some(waiting) => waiting.sentence.clone(),
-            None if phase == RolloutPhase::Healthy => String::new(),
-            None => message,
+        let unseen = unseen(rollout, &message);
+        let waiting = view.waiting.as_ref().filter(|_| unseen.is_none());
+        let kind = match waiting {
+            Some(waiting) => waiting.kind.as_str(),
+            None if unseen.is_some() => UNSEEN,
+            None => "",
         };
-        let kind = waiting.map_or("", |waiting| waiting.kind.as_str());
+        let holds = match (waiting, unseen) {
+            (_, Some(unseen)) => unseen.to_owned(),
+            (Some(waiting), None) => waiting.sentence.clone(),
+            (None, None) if phase == RolloutPhase::Healthy => String::new(),
+            (None, None) => message,
+        };
         Self {
             name: rollout.name_any(),
             phase,
             holds,
             moves: moves(rollout, kind, phase, typed),
+            pods: unready(rollout, all),
             events: told(rollout, all, events),
             analyses: view.analyses,
         }
@@ -92,6 +121,14 @@ impl Why {
             rows.push(vec![label(index, "moved by:").into(), one.clone().into()]);
         }
         lines.extend(table(rows));
+        if !self.pods.is_empty() {
+            lines.extend([Text::default(), "Not ready:".into()]);
+            let shown = self.pods.iter().take(PODS);
+            lines.extend(table(shown.map(Unready::row).collect()));
+            if self.pods.len() > PODS {
+                lines.push(format!("and {} more", self.pods.len() - PODS).into());
+            }
+        }
         let metrics: Vec<_> = self.analyses.iter().flat_map(metric_rows).collect();
         if !metrics.is_empty() {
             lines.extend([Text::default(), "Measured:".into()]);
@@ -103,6 +140,51 @@ impl Why {
         }
         lines
     }
+}
+
+impl Unready {
+    fn row(&self) -> Vec<Text> {
+        vec![
+            format!("□ {}", self.name).into(),
+            status::pod(&self.status).text(),
+            format!("ready:{}", self.ready).into(),
+            self.message.clone().into(),
+        ]
+    }
+}
+
+/// What no controller has seen yet, if so.
+fn unseen(rollout: &Rollout, message: &str) -> Option<&'static str> {
+    let status = rollout.status.as_ref();
+    if status.is_none_or(|status| status.observed_generation.is_empty()) {
+        return Some("no controller has seen it since it was made");
+    }
+    message
+        .starts_with("waiting for rollout spec")
+        .then_some("no controller has seen its last change")
+}
+
+/// The pods of the wanted version that are not ready.
+fn unready(rollout: &Rollout, all: &Belongings) -> Vec<Unready> {
+    let status = rollout.status.as_ref();
+    let wanted = status.map_or("", |status| status.current_pod_hash.as_str());
+    let is_wanted = |set: &&ReplicaSet| {
+        set.labels()
+            .get(labels::POD_TEMPLATE_HASH)
+            .map(String::as_str)
+            == Some(wanted)
+    };
+    let sets = all.replica_sets_of(rollout).into_iter().filter(is_wanted);
+    let pods = sets.flat_map(|set| all.pods_of(set));
+    let pods = pods.map(|pod| (pod, pod::state(pod)));
+    let unready = pods.filter(|(_, state)| state.ready < state.containers);
+    let told = unready.map(|(pod, state)| Unready {
+        name: pod.name_any(),
+        status: state.word,
+        ready: format!("{}/{}", state.ready, state.containers),
+        message: pod::complaint(pod),
+    });
+    told.collect()
 }
 
 impl Happened {
@@ -131,14 +213,27 @@ fn moves(rollout: &Rollout, kind: &str, phase: RolloutPhase, typed: &str) -> Vec
     let skip = format!("`{typed} promote {name}` skips it");
     let retry = format!("`{typed} retry rollout {name}` takes the release up again");
     let other = "another pod template begins another release".to_owned();
+    // There are no steps to skip: only all that is left.
+    let skip = if rollout.spec.strategy.blue_green.is_some() {
+        format!("`{typed} promote {name} --full` skips it")
+    } else {
+        skip
+    };
     let pods = format!(
         "`kubectl get pods -n {}` shows them",
         rollout.namespace().unwrap_or_default()
     );
     match kind {
+        UNSEEN => vec![
+            "a controller that is responsible for it: is one running? `kubectl get pods -A` tells"
+                .into(),
+        ],
         "Invalid" => vec!["a correct spec; `lint` finds all mistakes of a file".into()],
         "CannotAct" => {
             vec!["it is tried again by itself; what the cluster refuses must change".into()]
+        }
+        "CannotObserve" => {
+            vec!["it is tried again by itself, until the controller can read it".into()]
         }
         "Aborted" => vec![retry, other],
         "PausedByUser" | "Pause" => vec![promote, abort],

@@ -5,13 +5,15 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use kube::Client;
 use regex::Regex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use verdict::api::{AnalysisTemplate, Rollout, RolloutPhase};
 use verdict::cli::{Args, Around, Exit, Output, Program, Screen};
-use verdict::cluster::Cluster;
+use verdict::cluster::{Cluster, persistent};
 
+use super::wire::Wire;
 use crate::kubectl::screen::words;
 use crate::world::release::a_rollout;
 use crate::world::{NAMESPACE, Running, World};
@@ -65,9 +67,12 @@ impl<'w> Desk<'w> {
     }
 
     fn around(&self) -> Around {
-        let client = self.world.server.client_as("kubectl-argo-rollouts");
+        self.around_by(self.world.server.client_as("kubectl-argo-rollouts"))
+    }
+
+    fn around_by(&self, client: Client) -> Around {
         Around {
-            cluster: Cluster::new(client, self.world.clock.clone()),
+            cluster: Cluster::new(persistent(client), self.world.clock.clone()),
             namespace: NAMESPACE.to_owned(),
             screen: Screen::plain(),
             program: self.program,
@@ -111,7 +116,22 @@ impl<'w> Desk<'w> {
     /// Types a command; quotes hold words together.
     pub(super) async fn run(&mut self, line: &str) {
         let answer = self.call(line).await;
+        self.note(line, &answer, &[]);
+    }
+
+    /// Types a command that sends its patches, and has the server only try them.
+    pub(super) async fn try_out(&mut self, line: &str) {
+        let wire = Wire::default();
+        let client = wire.client(self.world.server.client_as("kubectl-argo-rollouts"));
+        let answer = self.call_in(line, self.around_by(client)).await;
+        self.note(line, &answer, &wire.taken());
+    }
+
+    fn note(&mut self, line: &str, answer: &Answer, sent: &[String]) {
         let _ = writeln!(self.seen, "$ {} {line}", self.program.typed());
+        for request in sent {
+            let _ = writeln!(self.seen, "> {request}");
+        }
         self.seen.push_str(&answer.out);
         if !answer.out.is_empty() && !answer.out.ends_with('\n') {
             self.seen.push_str("<no end of line>\n");
@@ -141,8 +161,26 @@ impl<'w> Desk<'w> {
         let text = pod.replace_all(&self.seen, "${1}xxxxx");
         let text = node.replace_all(&text, "node-n");
         let text = uid.replace_all(&text, "<uid>");
-        version.replace_all(&text, "$1<version>").into_owned()
+        in_order(&version.replace_all(&text, "$1<version>"))
     }
+}
+
+/// Events of the same second in the order of the alphabet: in which order two controllers tell them
+/// is up to them.
+fn in_order(text: &str) -> String {
+    let age = Regex::new(r"^\d\w* +(?:⚠ )?").unwrap();
+    let lines: Vec<&str> = text.split('\n').collect();
+    let key = |line: &str| {
+        age.find(line)
+            .map(|found| found.as_str().trim_end_matches([' ', '⚠']).to_owned())
+    };
+    let groups = lines.chunk_by(|one, other| key(one).is_some() && key(one) == key(other));
+    let sorted = groups.flat_map(|group| {
+        let mut group = group.to_vec();
+        group.sort_unstable();
+        group
+    });
+    sorted.collect::<Vec<_>>().join("\n")
 }
 
 /// The canary of the stories: a fifth, a pause for a person, an analysis, half.

@@ -1,32 +1,10 @@
 //! `why`, `wait`, `get analysisrun`, and watches: what people ask while a release goes on.
 
-use serde_json::json;
 use verdict::api::{Rollout, RolloutPhase};
 use verdict::cli::Program;
 
 use super::desk::{Desk, a_world};
 use crate::world::seconds;
-
-#[tokio::test(start_paused = true)]
-async fn a_release_is_explained_in_each_of_its_states() {
-    let (world, _running) = a_world(1.0).await;
-    let mut desk = Desk::with(&world, Program::Verdict);
-    desk.run("why web").await;
-    world.release("web:2").await;
-    world.until_phase(RolloutPhase::Paused).await;
-    seconds(300).await;
-    desk.run("why web").await;
-    desk.run("promote web").await;
-    seconds(70).await;
-    desk.run_all(&["why web", "why wbe"]).await;
-    world.until_phase(RolloutPhase::Healthy).await;
-    world
-        .merge::<Rollout>("web", json!({ "spec": { "minReadySeconds": 700 } }))
-        .await;
-    seconds(5).await;
-    desk.run("why web").await;
-    insta::assert_snapshot!(desk.transcript());
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_abort_is_explained_by_its_measurements() {

@@ -144,7 +144,7 @@ async fn runs_and_experiments_are_ended_and_begun_anew() {
     let failed = Patch::Merge(json!({ "status": { "phase": "Failed" } }));
     let experiments = world.api::<Experiment>();
     experiments
-        .patch_status("compare", &PatchParams::default(), &failed)
+        .patch("compare", &PatchParams::default(), &failed)
         .await
         .unwrap();
     let mut desk = Desk::new(&world);

@@ -3,12 +3,11 @@
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use verdict::api::{AnalysisRun, Experiment, Rollout, RolloutPhase};
+use verdict::api::{AnalysisRun, Experiment, RolloutPhase};
 use verdict::cli::Program;
 use verdict::cluster::Namespaced;
 
 use super::desk::{Desk, a_world};
-use crate::world::release::a_rollout_with;
 use crate::world::{World, seconds};
 
 const LOOKS: [&str; 4] = [
@@ -17,24 +16,6 @@ const LOOKS: [&str; 4] = [
     "list ar",
     "status web --watch=false",
 ];
-
-#[tokio::test(start_paused = true)]
-async fn a_release_is_told_in_each_of_its_states() {
-    let (world, _running) = a_world(1.0).await;
-    let mut desk = Desk::new(&world);
-    desk.run_all(&LOOKS).await;
-    world.release("web:2").await;
-    world.until_phase(RolloutPhase::Paused).await;
-    seconds(600).await;
-    desk.run_all(&LOOKS).await;
-    desk.run("promote web").await;
-    seconds(70).await;
-    desk.run_all(&LOOKS).await;
-    desk.run("get rollout web -o wide").await;
-    world.until_phase(RolloutPhase::Healthy).await;
-    desk.run_all(&LOOKS).await;
-    insta::assert_snapshot!(desk.transcript());
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_release_is_told_with_its_reason() {
@@ -64,35 +45,11 @@ async fn a_bad_release_is_told_with_its_reason() {
     insta::assert_snapshot!(format!("{}{}", desk.transcript(), ours.transcript()));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_blue_green_release_is_told_with_who_is_active() {
-    let world = World::without_sources().await;
-    let _running = world.start_rollouts();
-    world.create_services(&["active", "preview"]).await;
-    let plan = json!({
-        "activeService": "active", "previewService": "preview", "autoPromotionEnabled": false,
-    });
-    let mut rollout = a_rollout_with(json!({ "blueGreen": plan }));
-    rollout["spec"]["replicas"] = json!(2);
-    world.create::<Rollout>(rollout).await;
-    world.until_phase(RolloutPhase::Healthy).await;
-    world.release("web:2").await;
-    world.until_phase(RolloutPhase::Paused).await;
-    seconds(60).await;
-    let mut desk = Desk::new(&world);
-    desk.run_all(&["get rollout web", "list rollouts", "why web", "promote web"])
-        .await;
-    world.until_phase(RolloutPhase::Healthy).await;
-    seconds(10).await;
-    desk.run("get rollout web").await;
-    insta::assert_snapshot!(desk.transcript());
-}
-
 async fn set_status<K: Namespaced>(world: &World, name: &str, status: Value) {
     let patch = Patch::Merge(json!({ "status": status }));
     let patched = world.api::<K>();
     patched
-        .patch_status(name, &PatchParams::default(), &patch)
+        .patch(name, &PatchParams::default(), &patch)
         .await
         .unwrap();
 }
@@ -108,8 +65,26 @@ fn owned(experiment: &Experiment, name: &str, mut object: Value) -> Value {
     object
 }
 
+/// Experiments that are new, done and lost.
+async fn create_others(world: &World) {
+    let ended = [
+        ("new", json!({})),
+        ("done", json!({ "phase": "Successful" })),
+        (
+            "lost",
+            json!({ "phase": "Failed", "message": "Timed out: template 'next' has no pods" }),
+        ),
+    ];
+    for (name, status) in ended {
+        let spec = json!({ "templates": [], "duration": "5m" });
+        let experiment = json!({ "metadata": { "name": name }, "spec": spec });
+        world.create::<Experiment>(experiment).await;
+        set_status::<Experiment>(world, name, status).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_experiment_is_told_with_its_versions_and_verdicts() {
+async fn experiments_are_told_with_their_versions_and_verdicts() {
     let world = World::without_sources().await;
     let experiment = json!({
         "metadata": { "name": "compare" },
@@ -145,14 +120,23 @@ async fn an_experiment_is_told_with_its_versions_and_verdicts() {
     world.create::<AnalysisRun>(run).await;
     let status = json!({ "phase": "Successful", "metricResults": [result] });
     set_status::<AnalysisRun>(&world, "compare-smoke", status).await;
+    create_others(&world).await;
     seconds(300).await;
     let mut desk = Desk::new(&world);
-    for line in [
-        "get exp compare",
+    desk.run_all(&[
         "list experiments",
         "list experiments -A -o wide",
-    ] {
-        desk.run(line).await;
+        "list exp -o name",
+    ])
+    .await;
+    for name in ["compare", "new", "done", "lost"] {
+        desk.run(&format!("get exp {name}")).await;
+        desk.try_out(&format!("terminate exp {name}")).await;
+        desk.try_out(&format!("retry exp {name}")).await;
     }
-    insta::assert_snapshot!(desk.transcript());
+    desk.run("get exp compare -o wide").await;
+    desk.run("get exp lost -o yaml").await;
+    let mut ours = Desk::with(&world, Program::Verdict);
+    ours.try_out("terminate experiment lost").await;
+    insta::assert_snapshot!(desk.transcript() + &ours.transcript());
 }

@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::{self, Event as WatchEvent};
 use kube::runtime::{WatchStreamExt as _, reflector};
 use serde_json::{Value, json};
-use verdict::api::{AnalysisRun, Rollout, RolloutPhase, RolloutStatus};
+use verdict::api::{AnalysisRun, ConditionType, Rollout, RolloutPhase, RolloutStatus};
 
 use super::World;
 
@@ -75,6 +75,16 @@ impl World {
         rollout.status.unwrap_or_default()
     }
 
+    /// What the Rollout waits for: reason and sentence; empty if nothing.
+    pub(crate) async fn waits_for(&self) -> String {
+        let status = self.status().await;
+        let mut conditions = status.conditions.iter();
+        let told = conditions.find(|one| one.condition_type == ConditionType::Waiting);
+        told.map_or_else(String::new, |one| {
+            format!("{}: {}", one.reason, one.message)
+        })
+    }
+
     /// Waits until the Rollout's status is as it should be.
     pub(crate) async fn until_status(
         &self,
@@ -108,7 +118,7 @@ impl World {
         self.until::<AnalysisRun>(name, |_| true).await;
         let patch = Patch::Merge(json!({ "status": { "phase": phase, "message": message } }));
         self.api::<AnalysisRun>()
-            .patch_status(name, &PatchParams::default(), &patch)
+            .patch(name, &PatchParams::default(), &patch)
             .await
             .unwrap();
     }

@@ -33,12 +33,16 @@ impl Kind {
         let (group, version) = api_version.split_once('/').unwrap();
         let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
         let version = json!({
-            "name": version, "served": true, "storage": true,
+            "name": version, "served": true, "storage": true, "subresources": { "status": {} },
             "schema": { "openAPIV3Schema": any },
         });
         let definition = json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": { "name": format!("{plural}.{group}") },
+            "metadata": {
+                "name": format!("{plural}.{group}"),
+                // Groups of Kubernetes ask for it, Gateway API's among them.
+                "annotations": { "api-approved.kubernetes.io": "unapproved, for a test" },
+            },
             "spec": {
                 "group": group, "scope": "Namespaced", "versions": [version],
                 "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase() },
@@ -48,9 +52,27 @@ impl Kind {
     }
 }
 
+/// Where the labels are by which a version's pods are found: kind in paths, name and JSON pointer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selector(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+);
+
+/// Most routers lead to a Service.
+const fn service(name: &'static str) -> Selector {
+    Selector("services", name, "/spec/selector")
+}
+
 /// A router as a story uses it.
+#[derive(Debug, Clone)]
 pub(crate) struct Router {
     pub(crate) name: &'static str,
+    /// The Services that the strategy names.
+    pub(crate) services: Value,
+    /// How it finds the pods of the new and of the stable version.
+    pub(crate) selectors: [Selector; 2],
     /// `trafficRouting`
     pub(crate) routing: Value,
     /// What there is before the Rollout comes: all to the stable version.
@@ -64,6 +86,10 @@ pub(crate) struct Router {
 pub(crate) const INGRESS: Kind = Kind("networking.k8s.io/v1", "Ingress", "ingresses");
 pub(crate) const TRAEFIK: Kind = Kind("traefik.io/v1alpha1", "TraefikService", "traefikservices");
 
+fn two_services() -> Value {
+    json!({ "canaryService": "canary", "stableService": "stable" })
+}
+
 pub(crate) fn traefik() -> Router {
     let services = json!([
         { "name": "stable", "port": 80, "weight": 100 }, { "name": "canary", "port": 80, "weight": 0 },
@@ -72,6 +98,8 @@ pub(crate) fn traefik() -> Router {
         json!({ "metadata": { "name": "web" }, "spec": { "weighted": { "services": services } } });
     Router {
         name: "traefik",
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
         routing: json!({ "traefik": { "weightedTraefikServiceName": "web" } }),
         objects: vec![(TRAEFIK, object)],
         kinds: vec![TRAEFIK],
@@ -90,6 +118,8 @@ pub(crate) fn nginx() -> Router {
     let spec = json!({ "ingressClassName": "nginx", "rules": rules });
     Router {
         name: "nginx",
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
         routing: json!({ "nginx": { "stableIngress": "web" } }),
         objects: vec![(
             INGRESS,
@@ -106,7 +136,7 @@ pub(crate) fn nginx() -> Router {
     }
 }
 
-fn istio() -> Router {
+pub(crate) fn istio() -> Router {
     let kind = Kind(
         "networking.istio.io/v1alpha3",
         "VirtualService",
@@ -119,20 +149,137 @@ fn istio() -> Router {
     let spec = json!({ "hosts": ["web"], "http": [{ "name": "primary", "route": route }] });
     Router {
         name: "istio",
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
         routing: json!({ "istio": { "virtualService": { "name": "web" } } }),
         objects: vec![(kind, json!({ "metadata": { "name": "web" }, "spec": spec }))],
         kinds: vec![kind],
         weights: |objects| {
-            let route = &objects[0]["spec"]["http"][0]["route"];
+            let route = &last(&objects[0]["spec"]["http"])["route"];
             let weight = |at: usize| route[at]["weight"].as_i64().unwrap();
             (weight(1), weight(0))
         },
     }
 }
 
+/// Istio by the subsets of one Service.
+pub(crate) fn istio_by_subset() -> Router {
+    let kind = |kind, plural| Kind("networking.istio.io/v1alpha3", kind, plural);
+    let virtual_service = kind("VirtualService", "virtualservices");
+    let rule = kind("DestinationRule", "destinationrules");
+    let destination = |subset: &str| json!({ "host": "web", "subset": subset });
+    let route = json!([
+        { "destination": destination("stable"), "weight": 100 },
+        { "destination": destination("canary"), "weight": 0 },
+    ]);
+    let spec = json!({ "hosts": ["web"], "http": [{ "name": "primary", "route": route }] });
+    let subset = |name: &str| json!({ "name": name, "labels": { "app": "web" } });
+    let subsets = json!({ "host": "web", "subsets": [subset("canary"), subset("stable")] });
+    let named = |spec: Value| json!({ "metadata": { "name": "web" }, "spec": spec });
+    let selector = |pointer| Selector("destinationrules", "web", pointer);
+    let settings = json!({
+        "virtualService": { "name": "web" },
+        "destinationRule": {
+            "name": "web", "canarySubsetName": "canary", "stableSubsetName": "stable",
+        },
+    });
+    Router {
+        name: "istio by subset",
+        services: json!({}),
+        selectors: [
+            selector("/spec/subsets/0/labels"),
+            selector("/spec/subsets/1/labels"),
+        ],
+        routing: json!({ "istio": settings }),
+        objects: vec![(virtual_service, named(spec)), (rule, named(subsets))],
+        kinds: vec![virtual_service],
+        ..istio()
+    }
+}
+
+fn last(list: &Value) -> &Value {
+    list.as_array().unwrap().last().unwrap()
+}
+
+const ACTION: &str = "alb.ingress.kubernetes.io/actions.root";
+
+/// An Ingress whose action leads to one Service.
+fn ingress_of_alb(name: &str, stable: &str) -> (Kind, Value) {
+    let group = json!({ "ServiceName": stable, "ServicePort": "80", "Weight": 100 });
+    let forward = json!({ "TargetGroups": [group] });
+    // In the order in which actions are written.
+    let action = format!(r#"{{"Type":"forward","ForwardConfig":{forward}}}"#);
+    let port = json!({ "name": "use-annotation" });
+    let backend = json!({ "service": { "name": "root", "port": port } });
+    let path = json!({ "path": "/*", "pathType": "ImplementationSpecific", "backend": backend });
+    let rules = json!([{ "host": "web.example.com", "http": { "paths": [path] } }]);
+    let object = json!({
+        "metadata": { "name": name, "annotations": { ACTION: action } },
+        "spec": { "ingressClassName": "alb", "rules": rules },
+    });
+    (INGRESS, object)
+}
+
+/// The parts that the action of an Ingress gives to these Services.
+pub(crate) fn parts_at_alb(ingress: &Value, services: [&str; 2]) -> Option<(i64, i64)> {
+    let action = ingress["metadata"]["annotations"][ACTION].as_str()?;
+    let action: Value = serde_json::from_str(action).unwrap();
+    let groups = action["ForwardConfig"]["TargetGroups"].as_array().unwrap();
+    let part = |service: &str| {
+        let mut named = groups.iter().filter(|it| it["ServiceName"] == service);
+        named.next().map_or(0, |it| it["Weight"].as_i64().unwrap())
+    };
+    Some((part(services[0]), part(services[1])))
+}
+
+/// AWS Load Balancer Controller, with two Ingresses.
+pub(crate) fn alb() -> Router {
+    let settings = json!({
+        "ingresses": ["alb", "alb-inner"], "servicePort": 80, "rootService": "root",
+    });
+    Router {
+        name: "alb",
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
+        routing: json!({ "alb": settings }),
+        objects: vec![
+            ingress_of_alb("alb", "stable"),
+            ingress_of_alb("alb-inner", "stable"),
+        ],
+        kinds: vec![INGRESS],
+        weights: |objects| {
+            let of = |ingress| parts_at_alb(ingress, ["canary", "stable"]);
+            let parts: Vec<_> = objects.iter().filter_map(of).collect();
+            assert_eq!(parts[0], parts[1], "all its Ingresses are divided alike");
+            parts[0]
+        },
+    }
+}
+
+/// AWS Load Balancer Controller with Services that take turns: the parts of `pong` and of `ping`, which
+/// is the first version's.
+pub(crate) fn alb_in_turns() -> Router {
+    Router {
+        name: "alb in turns",
+        services: json!({ "pingPong": { "pingService": "ping", "pongService": "pong" } }),
+        selectors: [service("pong"), service("ping")],
+        objects: vec![
+            ingress_of_alb("alb", "ping"),
+            ingress_of_alb("alb-inner", "ping"),
+        ],
+        weights: |objects| {
+            let of = |ingress| parts_at_alb(ingress, ["pong", "ping"]);
+            objects.iter().find_map(of).unwrap()
+        },
+        ..alb()
+    }
+}
+
 fn smi() -> Router {
     Router {
         name: "smi",
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
         routing: json!({ "smi": {} }),
         objects: vec![],
         kinds: vec![Kind(
@@ -158,6 +305,8 @@ fn ambassador() -> Router {
     let spec = json!({ "prefix": "/", "service": "stable:80" });
     Router {
         name: "ambassador",
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
         routing: json!({ "ambassador": { "mappings": ["web"] } }),
         objects: vec![(kind, json!({ "metadata": { "name": "web" }, "spec": spec }))],
         kinds: vec![kind],
@@ -186,6 +335,9 @@ fn app_mesh() -> Router {
     });
     Router {
         name: "appMesh",
+        services: two_services(),
+        selectors: ["canary", "stable"]
+            .map(|node| Selector("virtualnodes", node, "/spec/podSelector/matchLabels")),
         routing: json!({ "appMesh": {
             "virtualService": { "name": "web" }, "virtualNodeGroup": nodes,
         } }),
@@ -206,7 +358,7 @@ fn app_mesh() -> Router {
     }
 }
 
-fn apisix() -> Router {
+pub(crate) fn apisix() -> Router {
     let kind = Kind("apisix.apache.org/v2", "ApisixRoute", "apisixroutes");
     let backends = json!([
         { "serviceName": "stable", "servicePort": 80, "weight": 100 },
@@ -216,15 +368,69 @@ fn apisix() -> Router {
         json!({ "http": [{ "name": "web", "match": { "paths": ["/*"] }, "backends": backends }] });
     Router {
         name: "apisix",
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
         routing: json!({ "apisix": { "route": { "name": "web" } } }),
         objects: vec![(kind, json!({ "metadata": { "name": "web" }, "spec": spec }))],
         kinds: vec![kind],
         weights: |objects| {
-            let backends = &objects[0]["spec"]["http"][0]["backends"];
+            let of = |object: &&Value| object["metadata"]["name"] == "web";
+            let divided = objects.iter().find(of).unwrap();
+            let backends = &divided["spec"]["http"][0]["backends"];
             let weight = |at: usize| backends[at]["weight"].as_i64().unwrap();
             (weight(1), weight(0))
         },
     }
+}
+
+/// Gateway API, by a kind of route and the setting that names it.
+fn gateway(name: &'static str, kind: Kind, setting: &str) -> Router {
+    let backends = json!([
+        { "name": "stable", "port": 80, "weight": 100 }, { "name": "canary", "port": 80, "weight": 0 },
+    ]);
+    let parents = json!([{ "name": "public" }, { "name": "inner", "sectionName": "web" }]);
+    let spec = json!({ "parentRefs": parents, "rules": [{ "backendRefs": backends }] });
+    Router {
+        name,
+        services: two_services(),
+        selectors: [service("canary"), service("stable")],
+        routing: json!({ "plugins": { "argoproj-labs/gatewayAPI": { setting: "web" } } }),
+        objects: vec![(kind, json!({ "metadata": { "name": "web" }, "spec": spec }))],
+        kinds: vec![kind],
+        weights: |objects| {
+            let backends = &last(&objects[0]["spec"]["rules"])["backendRefs"];
+            let weight = |at: usize| backends[at]["weight"].as_i64().unwrap();
+            (weight(1), weight(0))
+        },
+    }
+}
+
+pub(crate) const HTTP_ROUTE: Kind = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes");
+
+pub(crate) fn http_route() -> Router {
+    gateway("httpRoute", HTTP_ROUTE, "httpRoute")
+}
+
+pub(crate) fn grpc_route() -> Router {
+    let kind = Kind("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes");
+    gateway("grpcRoute", kind, "grpcRoute")
+}
+
+fn tcp_route() -> Router {
+    let kind = Kind("gateway.networking.k8s.io/v1", "TCPRoute", "tcproutes");
+    gateway("tcpRoute", kind, "tcpRoute")
+}
+
+/// In the version that was the only one for long: another one is looked for first.
+pub(crate) fn tcp_route_before_v1() -> Router {
+    let version = "gateway.networking.k8s.io/v1alpha2";
+    let kind = Kind(version, "TCPRoute", "tcproutes");
+    gateway("tcpRoute", kind, "tcpRoute")
+}
+
+fn tls_route() -> Router {
+    let kind = Kind("gateway.networking.k8s.io/v1", "TLSRoute", "tlsroutes");
+    gateway("tlsRoute", kind, "tlsRoute")
 }
 
 /// All of them.
@@ -237,6 +443,11 @@ pub(crate) fn all() -> Vec<Router> {
         app_mesh(),
         traefik(),
         apisix(),
+        alb(),
+        http_route(),
+        grpc_route(),
+        tcp_route(),
+        tls_route(),
     ]
 }
 
@@ -254,6 +465,13 @@ pub(crate) fn together() -> Router {
 }
 
 impl Router {
+    /// A canary with these steps.
+    pub(crate) fn canary(&self, steps: &Value) -> Value {
+        let mut canary = json!({ "trafficRouting": self.routing, "steps": steps });
+        json_patch::merge(&mut canary, &self.services);
+        canary
+    }
+
     /// Its kinds and its objects.
     pub(crate) async fn install(&self, world: &World) {
         let read = self.objects.iter().map(|(kind, _)| kind);

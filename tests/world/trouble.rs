@@ -37,8 +37,9 @@ pub(crate) const REFUSALS: [Fault; 3] = [
     Fault::AppliedThenStatus(504),
 ];
 
-fn is_write(request: &RequestSummary) -> bool {
-    request.user_agent == PROGRAM && ["create", "patch", "update", "delete"].contains(&request.verb)
+/// Whether a request changes something.
+pub(crate) fn is_write(request: &RequestSummary) -> bool {
+    ["create", "patch", "update", "delete"].contains(&request.verb)
 }
 
 impl World {
@@ -53,7 +54,7 @@ impl World {
         let kill = Arc::new(Notify::new());
         let (count, signal) = (Arc::clone(&writes), Arc::clone(&kill));
         self.server.set_faults(move |request| {
-            if !is_write(request) {
+            if request.user_agent != PROGRAM || !is_write(request) {
                 return Fault::None;
             }
             let number = count.fetch_add(1, Ordering::Relaxed);

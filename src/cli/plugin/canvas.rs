@@ -10,6 +10,14 @@ const HOLD: &str = "\u{1b}[?2026h\u{1b}[H";
 const SHOW: &str = "\u{1b}[J\u{1b}[?2026l";
 const END_OF_LINE: &str = "\u{1b}[K\n";
 
+/// What is shown.
+#[derive(Default)]
+pub(super) struct Page {
+    pub(super) body: Vec<Text>,
+    /// Shown even if not all of the body is.
+    pub(super) foot: Vec<Text>,
+}
+
 /// Where a page is shown.
 pub(super) struct Canvas {
     screen: Screen,
@@ -28,7 +36,7 @@ impl Canvas {
     }
 
     /// Shows a page. What is on a terminal is overwritten, and never erased before.
-    pub(super) fn show(&mut self, page: &[Text], output: &mut Output) {
+    pub(super) fn show(&mut self, page: &Page, output: &mut Output) {
         if !self.screen.draws {
             let text = self.lines(page);
             let between = if self.last.is_some() { "\n" } else { "" };
@@ -48,33 +56,36 @@ impl Canvas {
     }
 
     /// Gives the terminal back as it was, with the last page below what was there.
-    pub(super) fn close(self, page: &[Text], output: &mut Output) {
+    pub(super) fn close(self, page: &Page, output: &mut Output) {
         if self.is_open {
             output.text(&format!("{END}{}", self.lines(page)));
         }
     }
 
-    fn lines(&self, page: &[Text]) -> String {
-        let Screen { paint, letters, .. } = self.screen;
-        let lines = page.iter().map(|line| line.shown(paint, letters) + "\n");
-        lines.collect()
+    fn lines(&self, page: &Page) -> String {
+        let lines = page.body.iter().chain(&page.foot);
+        lines.map(|line| self.screen.shown(line) + "\n").collect()
     }
 
-    fn frame(&self, page: &[Text], width: usize, height: usize) -> String {
+    fn frame(&self, page: &Page, width: usize, height: usize) -> String {
         let Screen { paint, letters, .. } = self.screen;
-        let room = height.saturating_sub(1).max(1);
-        let shown = if page.len() > room {
-            room - 1
-        } else {
-            page.len()
+        let folded = |lines: &[Text]| -> Vec<Text> {
+            let lines = lines.iter().cloned();
+            lines.flat_map(|line| line.folded(width)).collect()
         };
-        let mut lines: Vec<Text> = page.iter().take(shown).cloned().collect();
-        if shown < page.len() {
-            lines.push(format!("… {} more lines", page.len() - shown).into());
+        let (mut body, mut foot) = (folded(&page.body), folded(&page.foot));
+        let room = height.saturating_sub(1).max(1);
+        // The cursor stands below, and what is left out is counted.
+        foot.truncate(room.saturating_sub(2));
+        let left = room - foot.len();
+        if body.len() > left {
+            let hidden = body.len() + 1 - left;
+            body.truncate(left - 1);
+            body.push(format!("… {hidden} more lines").into());
         }
+        let lines = body.iter().chain(&foot);
         lines
-            .into_iter()
-            .map(|line| line.cut(width).shown(paint, letters) + END_OF_LINE)
+            .map(|line| line.shown(paint, letters) + END_OF_LINE)
             .collect()
     }
 }
@@ -107,8 +118,11 @@ mod tests {
         }
     }
 
-    fn page(lines: &[&str]) -> Vec<Text> {
-        lines.iter().map(|line| Text::plain(*line)).collect()
+    fn page(lines: &[&str]) -> Page {
+        Page {
+            body: lines.iter().map(|line| Text::plain(*line)).collect(),
+            foot: Vec::new(),
+        }
     }
 
     #[test]
@@ -140,7 +154,20 @@ mod tests {
         let lines: Vec<&str> = frame.split(END_OF_LINE).collect();
         assert_eq!(lines, ["abcdef", "b", "… 2 more lines", ""]);
         let narrow = canvas.frame(&page(&["abcdef"]), 3, 4);
-        assert_eq!(narrow, format!("ab…{END_OF_LINE}"));
+        assert_eq!(narrow, format!("abc{END_OF_LINE}def{END_OF_LINE}"));
+        let mut footed = page(&["a", "b", "c", "d"]);
+        footed.foot = vec!["why".into()];
+        for (height, expected) in [
+            (6, "a b c d why"),
+            (5, "a b … 2 more lines why"),
+            (4, "a … 3 more lines why"),
+            (3, "a … 3 more lines"),
+            (1, "… 4 more lines"),
+        ] {
+            let frame = canvas.frame(&footed, 20, height);
+            let shown = frame.replace(END_OF_LINE, " ");
+            assert_eq!(shown.trim_end(), expected, "{height}");
+        }
     }
 
     #[test]

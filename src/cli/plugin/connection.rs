@@ -129,6 +129,8 @@ impl ConnectionArgs {
             config.read_timeout = Some(limit);
             config.connect_timeout = Some(limit);
         }
+        // The door asks again, with more care.
+        config.default_retry = false;
         let namespace = self.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| {
@@ -140,7 +142,7 @@ impl ConnectionArgs {
 
     async fn config(&self) -> Result<Config, Error> {
         let Some(mut kubeconfig) = self.read()? else {
-            let in_pod = Config::incluster().map_err(|_| no_cluster())?;
+            let in_pod = Config::incluster().map_err(|_| no_kubeconfig())?;
             return self.overridden(in_pod);
         };
         let options = KubeConfigOptions {
@@ -306,6 +308,19 @@ fn must_be_there(kubeconfig: &Kubeconfig, user: &str) -> Result<(), Error> {
     }
     let text = format!("auth info {user:?} does not exist");
     Err(Error::new(text).hint("`kubectl config get-users` lists them"))
+}
+
+/// No file is where kubeconfigs are.
+fn no_kubeconfig() -> Error {
+    let named = env::var_os("KUBECONFIG").filter(|named| !named.is_empty());
+    let Some(named) = named else {
+        return no_cluster();
+    };
+    let text = format!(
+        "there is no cluster: KUBECONFIG names {}, which is not there",
+        named.to_string_lossy()
+    );
+    Error::new(text).hint("`verdict cluster` starts a small one")
 }
 
 fn no_cluster() -> Error {

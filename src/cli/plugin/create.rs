@@ -75,6 +75,8 @@ struct CreateRunArgs {
     /// The controller that it is for
     #[arg(long, value_name = "ID")]
     instance_id: Option<String>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) async fn run(
@@ -91,7 +93,7 @@ pub(super) async fn run(
     let mut last = None;
     for file in &args.filename {
         let object = read(file)?;
-        last = Some(create(&object, around, output).await?);
+        last = Some(create(&object, args.form, around, output).await?);
     }
     let Some((kind, name, namespace)) = last.filter(|_| args.watch) else {
         return Ok(Exit::Done);
@@ -136,6 +138,7 @@ fn read(file: &Path) -> Result<Value, Error> {
 /// Creates an object; answers its kind, name and namespace.
 async fn create(
     object: &Value,
+    form: FormArgs,
     around: &Around,
     output: &mut Output,
 ) -> Result<(String, String, String), Error> {
@@ -159,7 +162,11 @@ async fn create(
         .create_untyped(&resource, &namespace, &object)
         .await?;
     let name = created.name_any();
-    output.data(format_args!("{singular}.argoproj.io/{name} created"));
+    if form.is_document() {
+        output.text(&form.object(created)?);
+    } else {
+        output.data(format_args!("{singular}.argoproj.io/{name} created"));
+    }
     Ok((kind, name, namespace))
 }
 
@@ -231,6 +238,6 @@ async fn create_run(
             "warning: the template has no argument `{name}`: it is left out"
         ));
     }
-    create(&run, around, output).await?;
+    create(&run, args.form, around, output).await?;
     Ok(Exit::Done)
 }

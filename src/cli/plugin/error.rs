@@ -79,7 +79,16 @@ impl std::error::Error for Error {}
 /// The API server's own words, if it answered.
 impl From<cluster::Error> for Error {
     fn from(error: cluster::Error) -> Self {
-        let told = Self::new(error.message());
+        let message = error.message();
+        if error.may_be_done() {
+            let text = match error.reason() {
+                "Unreachable" => format!("the cluster has not answered: {message}"),
+                _ => message.to_owned(),
+            };
+            return Self::new(text)
+                .hint("it may have been done all the same: look before you try again");
+        }
+        let told = Self::new(message);
         match error.reason() {
             "Unreachable" => Self::new(format!("cannot reach the cluster: {}", error.message()))
                 .hint("is it running, and is this the right context? `kubectl cluster-info` tells"),
@@ -96,6 +105,9 @@ impl From<cluster::Error> for Error {
                 told.hint(
                     "the kinds are not installed: `verdict crds | kubectl apply -f -` does that",
                 )
+            }
+            "ServerError" | "TooManyRequests" => {
+                told.hint("the API server has trouble: `kubectl get --raw '/readyz?verbose'` tells")
             }
             _ => told,
         }

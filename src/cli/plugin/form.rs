@@ -6,6 +6,7 @@ use serde::Serialize as _;
 use serde_json::{Value, json};
 
 use super::Error;
+use crate::api::GROUP;
 use crate::view::Detail;
 
 /// The form that is asked for.
@@ -56,8 +57,15 @@ impl FormArgs {
         }))
     }
 
-    /// Any value.
-    pub(super) fn value(self, value: &Value) -> Result<String, Error> {
+    /// What is told of a Rollout of this name.
+    pub(super) fn about(self, rollout: &str, told: &Value) -> Result<String, Error> {
+        match self.output {
+            Some(Form::Name) => Ok(format!("rollout.{GROUP}/{rollout}\n")),
+            Some(Form::Json | Form::Yaml | Form::Wide) | None => self.value(told),
+        }
+    }
+
+    fn value(self, value: &Value) -> Result<String, Error> {
         match self.output {
             Some(Form::Name) => Ok(name(value)),
             Some(Form::Yaml) => serde_saphyr::to_string(value)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::canvas::Canvas;
+use super::canvas::{Canvas, Page};
 use super::form::FormArgs;
 use super::kind::{Known, resource};
 use super::live::{self, Live};
@@ -15,6 +15,7 @@ use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::cli::{Exit, Output};
 use crate::view::{
     Belongings, Detail, Text, analysis_run_page, experiment_page, release_lines, rollout_page,
+    warning,
 };
 
 /// Show one object and all that it owns
@@ -74,7 +75,7 @@ pub(in crate::cli) struct GetAnalysisRunArgs {
 
 #[derive(Debug, Args)]
 struct Of {
-    /// Its name
+    /// Name of the object
     name: String,
     /// Go on showing it as it changes
     #[arg(long, short)]
@@ -203,7 +204,7 @@ async fn once<K: Paged>(
     let all = live::belongings(around).await?;
     let now = around.cluster.clock().now();
     for line in object.page(&all, now, show.form.detail()) {
-        output.data(line.shown(around.screen.paint, around.screen.letters));
+        output.data(around.screen.shown(&line));
     }
     Ok(Exit::Done)
 }
@@ -217,45 +218,88 @@ async fn watch<K: Paged>(
     // What cannot be read is said before the terminal is drawn on.
     live::read::<K>(around, show.name).await?;
     live::belongings(around).await?;
-    let mut live = Live::<K>::of(around, show.name).await;
+    let mut live = Live::<K>::of(around, show.name, output).await?;
     if show.form.is_document() {
         return documents(show, limit, &mut live, around, output).await;
     }
+    let mut canvas = Canvas::new(around.screen);
+    let mut page = Page::default();
+    let end = pages(
+        show,
+        limit,
+        &mut live,
+        (&mut canvas, &mut page),
+        around,
+        output,
+    )
+    .await;
+    canvas.close(&page, output);
+    match end {
+        Ok(End::Asked) => Ok(Exit::Done),
+        Ok(End::Gone) => Err(names::missing::<K>(around, show.name).await),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why nothing more is shown.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// Somebody wanted it so, or nobody looks.
+    Asked,
+    /// The object was deleted.
+    Gone,
+}
+
+/// Shows one page after the other; `page` is the last one.
+async fn pages<K: Paged>(
+    show: &Show<'_>,
+    limit: Option<Duration>,
+    live: &mut Live<K>,
+    (canvas, page): (&mut Canvas, &mut Page),
+    around: &Around,
+    output: &mut Output,
+) -> Result<End, Error> {
     let end = tokio::time::sleep(limit.unwrap_or(FOR_EVER));
     tokio::pin!(end);
-    let mut canvas = Canvas::new(around.screen);
     let began = around.cluster.clock().now();
     let mut last = None;
-    let mut page = Vec::new();
-    let mut is_there = true;
+    let mut was_told = false;
     loop {
         let Some(object) = live.object() else {
-            is_there = around.stop.is_cancelled();
-            break;
+            let is_asked = around.stop.is_cancelled();
+            return Ok(if is_asked { End::Asked } else { End::Gone });
         };
+        let trouble = live.trouble()?;
         let all = live.belongings();
         // With ages as they were in the beginning, two pages differ only if something has changed.
         let state = object.page(&all, began, show.form.detail());
         let has_changed = last.as_ref() != Some(&state);
         if has_changed || around.screen.draws {
             let now = around.cluster.clock().now();
-            page = object.page(&all, now, show.form.detail());
+            page.body = object.page(&all, now, show.form.detail());
             if around.screen.draws {
-                page.extend(object.more(&all));
+                page.foot = object.more(&all);
+                page.foot
+                    .extend(trouble.iter().map(|trouble| warning(trouble)));
             }
-            canvas.show(&page, output);
+            canvas.show(page, output);
             last = Some(state);
         }
+        if !around.screen.draws {
+            was_told = tell(trouble.as_deref(), was_told, output);
+        }
         if output.is_gone() || !live.wait(around, end.as_mut()).await {
-            break;
+            return Ok(End::Asked);
         }
     }
-    canvas.close(&page, output);
-    if is_there {
-        Ok(Exit::Done)
-    } else {
-        Err(names::missing::<K>(around, show.name).await)
+}
+
+/// Tells trouble that was not told yet; answers whether there is any.
+fn tell(trouble: Option<&str>, was_told: bool, output: &mut Output) -> bool {
+    if let Some(trouble) = trouble.filter(|_| !was_told) {
+        output.talk(format_args!("warning: {trouble}"));
     }
+    trouble.is_some()
 }
 
 /// About as long as a program runs.
@@ -272,7 +316,9 @@ async fn documents<K: Paged>(
     let end = tokio::time::sleep(limit.unwrap_or(FOR_EVER));
     tokio::pin!(end);
     let mut last: Option<Arc<K>> = None;
+    let mut was_told = false;
     while let Some(object) = live.object() {
+        was_told = tell(live.trouble()?.as_deref(), was_told, output);
         let version = |object: &Arc<K>| object.meta().resource_version.clone();
         if last.as_ref().map(version) != Some(version(&object)) {
             document::<K>(show, around, output).await?;

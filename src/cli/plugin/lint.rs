@@ -53,19 +53,20 @@ pub(super) async fn run(
     around: Option<&Around>,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let mut documents = Vec::new();
+    let (mut documents, mut findings) = (Vec::new(), Vec::new());
     for path in &args.filename {
         for (name, text) in texts(path)? {
-            let read = Document::read(&name, &text)
-                .map_err(|error| Error::no(format!("error parsing {name}: {}", error.trim_end())));
-            documents.extend(read?);
+            match Document::read(&name, &text) {
+                Ok(read) => documents.extend(read),
+                Err(malformed) => findings.push(Finding::malformed(&name, &malformed)),
+            }
         }
     }
     let mut known = templates(&documents);
     if let Some(around) = around {
         look_up(&documents, &mut known, around).await?;
     }
-    let findings = lint(&documents, &known, around.is_some());
+    findings.extend(lint(&documents, &known, around.is_some()));
     tell(args.output, &findings, output);
     let is_wrong = findings.iter().any(|it| it.severity == Severity::Error);
     Ok(if is_wrong { Exit::No } else { Exit::Done })
@@ -153,16 +154,21 @@ fn tell(form: Form, findings: &[Finding], output: &mut Output) {
         Form::Sarif => output.data(format_args!("{:#}", sarif(findings))),
         Form::Text => {
             let errors = || findings.iter().filter(|it| it.severity == Severity::Error);
-            for error in errors() {
+            for error in errors().filter(|error| !error.field.is_empty()) {
                 output.data(&error.message);
             }
-            if let Some(first) = errors().next() {
-                output.talk(format_args!(
-                    "Error: {}: {}",
-                    first.argo_field, first.message
-                ));
+            for malformed in errors().filter(|error| error.field.is_empty()) {
+                output.talk(format_args!("Error: {}", malformed.message));
             }
-            for it in findings {
+            if let Some(first) = errors().next().filter(|first| !first.field.is_empty()) {
+                let Finding {
+                    argo_field,
+                    message,
+                    ..
+                } = first;
+                output.talk(format_args!("Error: {argo_field}: {message}"));
+            }
+            for it in findings.iter().filter(|it| !it.field.is_empty()) {
                 let level = match it.severity {
                     Severity::Error => "error",
                     Severity::Warning => "warning",

@@ -8,11 +8,13 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::DynamicObject;
+use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 
 use super::form::FormArgs;
 use super::kind::{Known, resource};
+use super::outage::Outage;
 use super::{Around, Error};
 use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::cli::{Exit, Output};
@@ -20,6 +22,24 @@ use crate::view::{Listing, Row, lines};
 
 /// How long rows are collected before they are written, as in Argo's plugin.
 const BATCH: Duration = Duration::from_millis(500);
+
+/// How often in a row a watch may fail to begin, as in Argo's plugin.
+const MOST_FAILURES: u32 = 5;
+
+/// How long a watch waits before it is begun again, as in Argo's plugin.
+struct EverySecond;
+
+impl Iterator for EverySecond {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
+}
+
+impl Backoff for EverySecond {
+    fn reset(&mut self) {}
+}
 
 /// Show objects in a table
 #[derive(Debug, Args)]
@@ -81,10 +101,10 @@ struct ListAnalysisRunsArgs {
 
 #[derive(Debug, Args)]
 struct Of {
-    /// Those of all namespaces
+    /// Of all namespaces
     #[arg(long, short = 'A')]
     all_namespaces: bool,
-    /// Those whose labels fit
+    /// Only those whose labels fit, such as app=web,tier!=test
     #[arg(long, short = 'l')]
     selector: Option<String>,
     #[command(flatten)]
@@ -246,7 +266,7 @@ fn write(
     output: &mut Output,
 ) {
     for line in lines(columns, titled, rows) {
-        output.data(line.shown(around.screen.paint, around.screen.letters));
+        output.data(around.screen.shown(&line));
     }
 }
 
@@ -266,8 +286,9 @@ async fn watch<K: Listed>(
     let mut config = watcher::Config::default();
     config.label_selector.clone_from(&params.label_selector);
     config.field_selector.clone_from(&params.field_selector);
-    let changes = watcher(api, config).default_backoff().applied_objects();
+    let changes = watcher(api, config).backoff(EverySecond).applied_objects();
     let mut batches = std::pin::pin!(batched(changes));
+    let mut outage = Outage::default();
     loop {
         let batch = tokio::select! {
             batch = batches.next() => batch.unwrap_or_default(),
@@ -277,6 +298,19 @@ async fn watch<K: Listed>(
         let now = around.cluster.clock().now();
         let mut rows = Vec::new();
         for object in batch {
+            let object = match object {
+                Ok(object) => object,
+                Err(failure) => {
+                    if let Some(told) = outage.note(&failure)? {
+                        output.talk(format_args!("warning: {told}"));
+                    }
+                    if let Some(error) = outage.beyond(MOST_FAILURES) {
+                        return Err(error);
+                    }
+                    continue;
+                }
+            };
+            outage.end();
             let key = (object.namespace(), object.name_any());
             let row = asked.without_time(around, &object, now);
             if told.insert(key, row.clone()).as_ref() != Some(&row) {
@@ -295,16 +329,16 @@ async fn watch<K: Listed>(
 /// What comes within the time of one batch, together.
 fn batched<K: Listed>(
     changes: impl futures::Stream<Item = watcher::Result<K>>,
-) -> impl futures::Stream<Item = Vec<K>> {
+) -> impl futures::Stream<Item = Vec<watcher::Result<K>>> {
     futures::stream::unfold(Box::pin(changes), |mut changes| async move {
         let mut batch = Vec::new();
-        batch.extend(changes.next().await?.ok());
+        batch.push(changes.next().await?);
         let end = tokio::time::sleep(BATCH);
         tokio::pin!(end);
         loop {
             tokio::select! {
                 () = &mut end => return Some((batch, changes)),
-                Some(change) = changes.next() => batch.extend(change.ok()),
+                Some(change) = changes.next() => batch.push(change),
             }
         }
     })

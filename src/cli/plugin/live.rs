@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::kind::Known;
+use super::outage::Outage;
 use super::{Around, Error, names};
 use crate::api::{AnalysisRun, Experiment};
+use crate::cli::Output;
 use crate::cluster::Namespaced;
 use crate::view::Belongings;
 
@@ -63,9 +65,39 @@ pub(super) struct Live<K: Known> {
     pods: Store<Pod>,
     experiments: Store<Experiment>,
     analysis_runs: Store<AnalysisRun>,
+    trouble: Arc<Trouble>,
     changed: watch::Receiver<()>,
     /// The watches end with it.
     _watches: JoinSet<()>,
+}
+
+/// What befalls the watches.
+#[derive(Default)]
+struct Trouble(Mutex<(Outage, Option<Error>)>);
+
+impl Trouble {
+    fn lock(&self) -> MutexGuard<'_, (Outage, Option<Error>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what came of a watch; answers whether there is something new to show.
+    fn note<K>(&self, event: &watcher::Result<watcher::Event<K>>) -> bool {
+        let mut trouble = self.lock();
+        match event {
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => false,
+            Ok(_) => {
+                trouble.0.end();
+                true
+            }
+            Err(failure) => match trouble.0.note(failure) {
+                Ok(told) => told.is_some(),
+                Err(error) => {
+                    trouble.1 = Some(error);
+                    true
+                }
+            },
+        }
+    }
 }
 
 impl<K: Known> Live<K>
@@ -73,32 +105,71 @@ where
     K: Resource<DynamicType = ()>,
 {
     /// Begins to watch. Whoever may not is told before, by [`belongings`].
-    pub(super) async fn of(around: &Around, name: &str) -> Self {
-        let mut watches = JoinSet::new();
+    pub(super) async fn of(
+        around: &Around,
+        name: &str,
+        output: &mut Output,
+    ) -> Result<Self, Error> {
         let (tell, changed) = watch::channel(());
+        let mut follower = Follower {
+            around,
+            tell,
+            trouble: Arc::default(),
+            watches: JoinSet::new(),
+        };
         let own = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let all = watcher::Config::default;
-        let live = Self {
-            object: follow(around, own, &tell, &mut watches),
-            replica_sets: follow(around, all(), &tell, &mut watches),
-            pods: follow(around, all(), &tell, &mut watches),
-            experiments: follow(around, all(), &tell, &mut watches),
-            analysis_runs: follow(around, all(), &tell, &mut watches),
+        let mut live = Self {
+            object: follower.follow(own),
+            replica_sets: follower.follow(watcher::Config::default()),
+            pods: follower.follow(watcher::Config::default()),
+            experiments: follower.follow(watcher::Config::default()),
+            analysis_runs: follower.follow(watcher::Config::default()),
+            trouble: follower.trouble,
             changed,
-            _watches: watches,
+            _watches: follower.watches,
         };
+        live.fill(around, output).await?;
+        Ok(live)
+    }
+
+    /// Waits for the first state of everything.
+    async fn fill(&mut self, around: &Around, output: &mut Output) -> Result<(), Error> {
+        let stores = (
+            self.object.clone(),
+            self.replica_sets.clone(),
+            self.pods.clone(),
+            self.experiments.clone(),
+            self.analysis_runs.clone(),
+        );
         let ready = async {
-            let _ = live.object.wait_until_ready().await;
-            let _ = live.replica_sets.wait_until_ready().await;
-            let _ = live.pods.wait_until_ready().await;
-            let _ = live.experiments.wait_until_ready().await;
-            let _ = live.analysis_runs.wait_until_ready().await;
+            let _ = stores.0.wait_until_ready().await;
+            let _ = stores.1.wait_until_ready().await;
+            let _ = stores.2.wait_until_ready().await;
+            let _ = stores.3.wait_until_ready().await;
+            let _ = stores.4.wait_until_ready().await;
         };
-        tokio::select! {
-            () = ready => {}
-            () = around.stop.cancelled() => {}
+        tokio::pin!(ready);
+        loop {
+            tokio::select! {
+                () = &mut ready => return Ok(()),
+                () = around.stop.cancelled() => return Ok(()),
+                _ = self.changed.changed() => if let Some(told) = self.trouble()? {
+                    output.talk(format_args!("warning: {told}"));
+                },
+            }
         }
-        live
+    }
+
+    /// Why not all is up to date, if so.
+    ///
+    /// # Errors
+    /// It never will be.
+    pub(super) fn trouble(&self) -> Result<Option<String>, Error> {
+        let trouble = self.trouble.lock();
+        match &trouble.1 {
+            Some(error) => Err(error.clone()),
+            None => Ok(trouble.0.told()),
+        }
     }
 
     /// The object; none if it was deleted.
@@ -129,29 +200,31 @@ where
     }
 }
 
-fn follow<K>(
-    around: &Around,
-    config: watcher::Config,
-    tell: &watch::Sender<()>,
-    watches: &mut JoinSet<()>,
-) -> Store<K>
-where
-    K: Namespaced + Debug,
-{
-    let (store, writer) = reflector::store::<K>();
-    let api = Api::<K>::namespaced(around.cluster.client(), &around.namespace);
-    let events = watcher(api, config)
-        .default_backoff()
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .reflect(writer);
-    let tell = tell.clone();
-    watches.spawn(events.for_each(move |event| {
-        match event {
-            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-            Ok(_) => drop(tell.send(())),
-            Err(error) => tracing::warn!(%error, "cannot watch"),
-        }
-        std::future::ready(())
-    }));
-    store
+/// What watches have in common.
+struct Follower<'a> {
+    around: &'a Around,
+    tell: watch::Sender<()>,
+    trouble: Arc<Trouble>,
+    watches: JoinSet<()>,
+}
+
+impl Follower<'_> {
+    fn follow<K: Namespaced + Debug>(&mut self, config: watcher::Config) -> Store<K> {
+        let (store, writer) = reflector::store::<K>();
+        let Around {
+            cluster, namespace, ..
+        } = self.around;
+        let events = watcher(Api::<K>::namespaced(cluster.client(), namespace), config)
+            .default_backoff()
+            .modify(|object| object.meta_mut().managed_fields = None)
+            .reflect(writer);
+        let (tell, trouble) = (self.tell.clone(), Arc::clone(&self.trouble));
+        self.watches.spawn(events.for_each(move |event| {
+            if trouble.note(&event) {
+                let _ = tell.send(());
+            }
+            std::future::ready(())
+        }));
+        store
+    }
 }

@@ -14,6 +14,7 @@ mod list;
 mod live;
 mod names;
 mod operate;
+mod outage;
 mod promote;
 mod selection;
 mod set_image;
@@ -32,7 +33,7 @@ use super::screen::LookArgs;
 use super::{Exit, Output, Program, Screen};
 use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, persistent};
 
 pub(in crate::cli) use connection::ConnectionArgs;
 pub use error::Error;
@@ -125,7 +126,7 @@ impl Around {
         let agent = format!("{}/{}", program.file(), env!("CARGO_PKG_VERSION"));
         let (client, namespace) = connection.connect(&agent).await?;
         Ok(Self {
-            cluster: Cluster::new(client, Clock::system()),
+            cluster: Cluster::new(persistent(client), Clock::system()),
             namespace,
             screen,
             program,

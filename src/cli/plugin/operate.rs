@@ -7,7 +7,7 @@ use super::kind::Known;
 use super::selection::{Selection, Work, each};
 use super::{Around, Error, names};
 use crate::api::{AnalysisRun, Experiment, GateAction, GoDuration, Rollout};
-use crate::cli::{Exit, Output};
+use crate::cli::{Exit, Output, Program};
 use crate::gate;
 use crate::rollout::operations;
 
@@ -116,7 +116,7 @@ pub(super) async fn abort(
             if !dry_run {
                 patch_status::<Rollout>(around, name, &patch).await?;
             }
-            Ok(told(name, "aborted", dry_run.then_some(&patch)))
+            Ok(told(name, "aborted", dry_run.then_some(&patch)).into())
         },
     };
     each(&args.selection, work, around, output).await
@@ -139,7 +139,7 @@ pub(super) async fn retry(
             if !dry_run {
                 patch_status::<Rollout>(around, name, &patch).await?;
             }
-            Ok(told(name, "retried", dry_run.then_some(&patch)))
+            Ok(told(name, "retried", dry_run.then_some(&patch)).into())
         },
     };
     each(&args.selection, work, around, output).await
@@ -166,7 +166,7 @@ pub(super) async fn restart(
             if !dry_run {
                 merge::<Rollout>(around, name, &patch).await?;
             }
-            Ok(told(name, &done, dry_run.then_some(&patch)))
+            Ok(told(name, &done, dry_run.then_some(&patch)).into())
         },
     };
     each(&args.selection, work, around, output).await
@@ -204,14 +204,18 @@ pub(super) async fn terminate_runs(
     merge_each::<AnalysisRun>(&args.names, &patch, "terminated", around, output).await
 }
 
-/// Argo's plugin says that they were retried, and scripts match that.
+/// Argo's plugin says that they were retried, and scripts that call it so match that.
 pub(super) async fn terminate_experiments(
     args: &TerminateExperimentArgs,
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
     let patch = operations::terminate();
-    merge_each::<Experiment>(&args.names, &patch, "retried", around, output).await
+    let done = match around.program {
+        Program::ArgoRollouts => "retried",
+        Program::Verdict | Program::Plugin => "terminated",
+    };
+    merge_each::<Experiment>(&args.names, &patch, done, around, output).await
 }
 
 async fn merge_each<K: Known>(

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::selection::{self, Selection, Work, each};
+use super::selection::{self, Selection, Told, Work, each};
 use super::{Around, Error, names};
 use crate::api::{GateAction, Rollout};
 use crate::cli::{Exit, Output};
@@ -56,13 +56,14 @@ pub(super) async fn run(
             if dry_run {
                 let Promotion { status, object, .. } = promotion;
                 let unsent: Vec<_> = status.into_iter().chain(object).collect();
-                return Ok(format!(
-                    "rollout '{name}' {done} (dry run): {}",
-                    json!(unsent)
-                ));
+                let unsent = json!(unsent);
+                return Ok(format!("rollout '{name}' {done} (dry run): {unsent}").into());
             }
             send(around, name, &promotion).await?;
-            Ok(format!("rollout '{name}' {done}"))
+            Ok(Told {
+                text: format!("rollout '{name}' {done}"),
+                hint: idle(&promotion, how),
+            })
         },
     };
     each(&args.selection, work, around, output).await
@@ -87,6 +88,17 @@ fn how(args: &PromoteArgs, output: &mut Output) -> Result<Promote, Error> {
         (false, false) if args.full => Ok(Promote::Full),
         (false, false) => Ok(Promote::Next),
     }
+}
+
+/// Argo's plugin says that it has promoted even if there was nothing to promote.
+fn idle(promotion: &Promotion, how: Promote) -> Option<&'static str> {
+    let is_idle = promotion.status.is_none() && promotion.object.is_none();
+    is_idle.then_some(match how {
+        Promote::Full => "nothing was sent: its current revision is the stable one",
+        Promote::Next | Promote::SkipCurrentStep | Promote::SkipAllSteps => {
+            "nothing was sent: it waits at no pause, and has no steps; --full ends what is under way"
+        }
+    })
 }
 
 async fn send(around: &Around, name: &str, promotion: &Promotion) -> Result<(), Error> {

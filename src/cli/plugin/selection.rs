@@ -14,15 +14,37 @@ pub(super) struct Selection {
     /// Names of Rollouts
     #[arg(value_name = "ROLLOUT", required_unless_present_any = ["selector", "all"])]
     pub(super) names: Vec<String>,
-    /// Those whose labels fit, such as app=web,tier!=test
+    /// Rollouts whose labels fit, such as app=web,tier!=test
     #[arg(long, short = 'l', conflicts_with_all = ["names", "all"])]
     selector: Option<String>,
-    /// Those of the namespace
+    /// All Rollouts of the namespace
     #[arg(long, conflicts_with = "names")]
     all: bool,
     /// Say what would be sent, and send nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+/// What there is to tell of one Rollout.
+pub(super) struct Told {
+    pub(super) text: String,
+    /// What Argo's plugin does not say.
+    pub(super) hint: Option<&'static str>,
+}
+
+impl From<String> for Told {
+    fn from(text: String) -> Self {
+        Self { text, hint: None }
+    }
+}
+
+impl Told {
+    fn tell(self, output: &mut Output) {
+        output.data(self.text);
+        if let Some(hint) = self.hint {
+            output.talk(format_args!("hint: {hint}"));
+        }
+    }
 }
 
 /// What is to be done to one Rollout.
@@ -47,11 +69,11 @@ pub(super) async fn each<Fits, Act>(
 ) -> Result<Exit, Error>
 where
     Fits: Fn(&Rollout) -> Option<String>,
-    Act: AsyncFn(&str) -> Result<String, Error>,
+    Act: AsyncFn(&str) -> Result<Told, Error>,
 {
     if !selection.names.is_empty() {
         for name in &selection.names {
-            output.data((work.act)(name).await?);
+            (work.act)(name).await?.tell(output);
         }
         return Ok(Exit::Done);
     }
@@ -76,7 +98,7 @@ where
         match (work.act)(&name).await {
             Ok(told) => {
                 done += 1;
-                output.data(told);
+                told.tell(output);
             }
             Err(error) => {
                 failed += 1;

@@ -11,7 +11,8 @@ use crate::api::Rollout;
 use crate::cli::{Exit, Output};
 use crate::rollout::operations;
 
-/// How often an object is read again when somebody else has changed it.
+/// How often an object is read again when somebody else has changed it, or nobody knows whether it
+/// was changed.
 const TRIES: usize = 5;
 
 /// Change the image of a container
@@ -65,7 +66,8 @@ pub(super) async fn run(
                 output.data(format_args!("{kind} {name:?} image updated"));
                 return Ok(Exit::Done);
             }
-            Err(error) if error.is_conflict() && tries > 0 => {}
+            // Done already or not: the same image is the same image.
+            Err(error) if (error.is_conflict() || error.may_be_done()) && tries > 0 => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use kube::Api;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
 
 use super::form::FormArgs;
+use super::outage::Outage;
 use super::{Around, Error, live, names};
 use crate::api::{Rollout, RolloutPhase};
 use crate::cli::{Exit, Output, duration};
@@ -81,7 +83,7 @@ fn tell(
 ) -> Result<(), Error> {
     if args.form.is_document() {
         let told = json!({ "name": args.name, "phase": phase, "message": message });
-        output.text(&args.form.value(&told)?);
+        output.text(&args.form.about(&args.name, &told)?);
     } else if alone {
         output.data(phase);
     } else {
@@ -97,8 +99,7 @@ async fn follow(
     rollout: Rollout,
     output: &mut Output,
 ) -> Result<(RolloutPhase, String), Error> {
-    let changes = changes(around, &args.name);
-    let mut changes = std::pin::pin!(changes);
+    let mut changes = Changes::of(around, &args.name);
     let limit = args.timeout.filter(|limit| !limit.is_zero());
     let end = tokio::time::sleep(limit.unwrap_or(Duration::from_hours(24 * 365)));
     tokio::pin!(end);
@@ -115,10 +116,9 @@ async fn follow(
             return Ok(now);
         }
         tokio::select! {
-            change = changes.next() => match change {
-                Some(Some(rollout)) => now = seen(&rollout),
-                Some(None) => return Err(names::missing::<Rollout>(around, &args.name).await),
-                None => return Ok(now),
+            change = changes.next(output) => match change? {
+                Some(rollout) => now = seen(&rollout),
+                None => return Err(names::missing::<Rollout>(around, &args.name).await),
             },
             () = &mut end => return Ok(now),
             () = around.stop.cancelled() => return Ok(now),
@@ -126,30 +126,44 @@ async fn follow(
     }
 }
 
-/// The Rollout whenever it has changed; none when it is gone. Failures are tried again.
-pub(super) fn changes(around: &Around, name: &str) -> impl Stream<Item = Option<Rollout>> {
-    let api = Api::<Rollout>::namespaced(around.cluster.client(), &around.namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let events = watcher(api, config).default_backoff();
-    events
-        .scan(false, |is_there, event| {
-            let told = match event {
-                Ok(watcher::Event::Init) => {
-                    *is_there = false;
-                    None
-                }
+/// A Rollout as it changes.
+pub(super) struct Changes {
+    events: BoxStream<'static, watcher::Result<watcher::Event<Rollout>>>,
+    /// Whether it was among what is told of the first state.
+    is_there: bool,
+    outage: Outage,
+}
+
+impl Changes {
+    pub(super) fn of(around: &Around, name: &str) -> Self {
+        let api = Api::<Rollout>::namespaced(around.cluster.client(), &around.namespace);
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        Self {
+            events: watcher(api, config).default_backoff().boxed(),
+            is_there: false,
+            outage: Outage::default(),
+        }
+    }
+
+    /// The Rollout when it has changed; none when it is gone. An outage is told, and waited out.
+    pub(super) async fn next(&mut self, output: &mut Output) -> Result<Option<Rollout>, Error> {
+        while let Some(event) = self.events.next().await {
+            match event {
+                Ok(watcher::Event::Init) => self.is_there = false,
                 Ok(watcher::Event::InitApply(rollout) | watcher::Event::Apply(rollout)) => {
-                    *is_there = true;
-                    Some(Some(rollout))
+                    self.is_there = true;
+                    self.outage.end();
+                    return Ok(Some(rollout));
                 }
-                Ok(watcher::Event::InitDone) => (!*is_there).then_some(None),
-                Ok(watcher::Event::Delete(_)) => Some(None),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot watch");
-                    None
+                Ok(watcher::Event::InitDone) if self.is_there => {}
+                Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => return Ok(None),
+                Err(failure) => {
+                    if let Some(told) = self.outage.note(&failure)? {
+                        output.talk(format_args!("warning: {told}"));
+                    }
                 }
-            };
-            std::future::ready(Some(told))
-        })
-        .filter_map(std::future::ready)
+            }
+        }
+        Ok(None)
+    }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use futures::StreamExt as _;
 
-use super::status::changes;
+use super::status::Changes;
 use super::{Around, Error, live, names};
 use crate::api::Rollout;
 use crate::cli::{Exit, Output, duration};
+use crate::rollout::seen;
 use crate::view::{Belongings, Goal, Progress};
 
 /// Wait until a Rollout is healthy, paused, degraded or at a step
@@ -39,7 +39,7 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Exit, Error> {
     let mut rollout = live::read::<Rollout>(around, &args.name).await?;
-    let mut changes = Box::pin(changes(around, &args.name));
+    let mut changes = Changes::of(around, &args.name);
     let limit = args.timeout.filter(|limit| !limit.is_zero());
     let end = tokio::time::sleep(limit.unwrap_or(Duration::from_hours(24 * 365)));
     tokio::pin!(end);
@@ -48,11 +48,9 @@ pub(super) async fn run(
             return Ok(exit);
         }
         tokio::select! {
-            change = changes.next() => match change {
-                Some(Some(newer)) => rollout = newer,
-                Some(None) | None => {
-                    return Err(names::missing::<Rollout>(around, &args.name).await);
-                }
+            change = changes.next(output) => match change? {
+                Some(newer) => rollout = newer,
+                None => return Err(names::missing::<Rollout>(around, &args.name).await),
             },
             () = &mut end => return Err(late(args, &rollout)),
             () = around.stop.cancelled() => return Err(Error::new("interrupted")),
@@ -90,7 +88,12 @@ fn late(args: &WaitArgs, rollout: &Rollout) -> Error {
         args.name
     ));
     let waiting = Belongings::default().view_of(rollout).waiting;
-    error.maybe_hint(waiting.map(|waiting| format!("it waits: {}", waiting.sentence)))
+    let (phase, message) = seen(rollout);
+    error.hint(match waiting {
+        Some(waiting) => format!("it waits: {}", waiting.sentence),
+        None if message.is_empty() => format!("it is {phase}"),
+        None => format!("it is {phase}: {message}"),
+    })
 }
 
 fn named(goals: &[Goal]) -> String {

@@ -41,11 +41,11 @@ pub(super) async fn run(
     let why = Why::of(&rollout, &all, &events, around.program.typed());
     if args.form.is_document() {
         let told = to_value(&why).expect("an explanation has only string keys");
-        output.text(&args.form.value(&told)?);
+        output.text(&args.form.about(&args.name, &told)?);
         return Ok(Exit::Done);
     }
     for line in why.lines(around.cluster.clock().now()) {
-        output.data(line.shown(around.screen.paint, around.screen.letters));
+        output.data(around.screen.shown(&line));
     }
     Ok(Exit::Done)
 }

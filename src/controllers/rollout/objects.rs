@@ -23,7 +23,7 @@ use crate::api::Rollout;
 use crate::cluster::{self, Cluster, api_resource, whole};
 use crate::controllers::{Setup, scope};
 use crate::telemetry::Readiness;
-use crate::traffic_routers::{Known, Place, Query, Resource};
+use crate::traffic_routers::{Known, Place, Query, Resource, holders};
 
 /// Namespace and name of a Rollout.
 pub(super) type Key = (String, String);
@@ -279,8 +279,14 @@ impl Objects {
     pub(super) fn keep_only(&self, rollout: &Key, kept: &BTreeSet<Query>) {
         let places = self.lock().keep_only(rollout, kept);
         for place in places {
-            let _ = self.let_go.send((place, rollout.clone()));
+            self.let_go_of(&place, rollout.clone());
         }
+    }
+
+    /// An object may not be the Rollout's any more.
+    fn let_go_of(&self, place: &Place, rollout: Key) {
+        // Nobody listens any more when the controller stops.
+        let _ = self.let_go.send((place.clone(), rollout));
     }
 
     /// A Rollout is gone.
@@ -404,6 +410,13 @@ impl Objects {
             }
             Event::Apply(object) => {
                 let (place, object) = read_event(resource, object);
+                // A selector may pick it no longer.
+                let labels = kind.labels.get(&place);
+                if labels.is_some_and(|labels| *labels != object["metadata"]["labels"]) {
+                    for rollout in holders(&object) {
+                        self.let_go_of(&place, rollout);
+                    }
+                }
                 kind.note(&place, Some(&object));
                 kind.rollouts(&place)
             }
@@ -429,7 +442,8 @@ fn watch(
     resource: Resource,
     setup: &Setup,
 ) -> BoxStream<'static, (Resource, Event<DynamicObject>)> {
-    let (client, api_resource) = (setup.cluster.client(), api_resource(&resource));
+    let client = setup.cluster.client_of(&resource);
+    let api_resource = api_resource(&resource);
     let api = match &setup.scope.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &api_resource),
         None => Api::all_with(client, &api_resource),

@@ -136,6 +136,7 @@ impl Pass<'_> {
                 self.changes
                     .push(Change::StartExperiment(Box::new(experiment)));
                 self.notify("ExperimentCreated", format!("Created Experiment '{name}'"));
+                self.tell_what_is_asked_in_vain(index);
             }
             Ok(None) => {
                 let what = format!("a version that Experiment `{name}` needs has no ReplicaSet");

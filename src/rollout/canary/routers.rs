@@ -12,12 +12,15 @@
 
 use jiff::SignedDuration;
 
-use crate::api::{Problem, TrafficWeights, WeightDestination};
+use crate::api::{ConditionType, Problem, TrafficWeights, WeightDestination};
 use crate::rollout::change::{Change, Want};
 use crate::rollout::decide::Pass;
 use crate::rollout::plan::{Canary, Step};
+use crate::rollout::status;
 use crate::rollout::waiting::{Reason, Waiting};
-use crate::traffic_routers::{self, Holder, Query, Router, Split, Subject, Verification, Verified};
+use crate::traffic_routers::{
+    self, Holder, InVain, Query, Router, Split, Subject, Verification, Verified,
+};
 
 /// How soon a weight is looked at again that its router does not confirm. Argo's
 /// `ROLLOUT_VERIFY_RETRY_INTERVAL`.
@@ -30,6 +33,8 @@ pub(in crate::rollout) struct Routing {
     writes: Vec<Change>,
     /// Why one of them cannot divide the traffic.
     obstacle: Option<String>,
+    /// Why some of them cannot tell how it is divided by now.
+    untold: Vec<String>,
 }
 
 /// What routers tell of how the traffic is divided by now.
@@ -92,12 +97,14 @@ impl<'a> Pass<'a> {
             if !self.are_answered(queries) {
                 continue;
             }
-            match unavailable {
+            // One version of a kind may do without another.
+            let found = router.problems(known);
+            match unavailable.filter(|_| !found.is_empty()) {
                 Some(why) => {
                     let why = format!("Invalid value: {}: {why}", router.name());
                     problems.push(Problem::new("spec.strategy.canary.trafficRouting", why));
                 }
-                None => problems.extend(router.problems(known)),
+                None => problems.extend(found),
             }
         }
         problems
@@ -138,12 +145,13 @@ impl<'a> Pass<'a> {
         self.routing.writes = writes.collect();
         match self.routing.obstacle.clone() {
             Some(why) => self.waits_for = Some(Waiting::new(Reason::TrafficRouting, why)),
-            None => self.record(&split.weights, is_verifiable.then_some(told)),
+            None => self.record(split, is_verifiable.then_some(told)),
         }
     }
 
     /// Writes down how the traffic is divided, once all routers do so.
-    fn record(&mut self, weights: &TrafficWeights, told: Option<Told>) {
+    fn record(&mut self, split: &Split, told: Option<Told>) {
+        let weights = &split.weights;
         let before = self.old.canary.weights.as_ref();
         let same = before.is_some_and(|before| {
             (&before.canary, &before.stable, &before.additional)
@@ -157,6 +165,7 @@ impl<'a> Pass<'a> {
                 let message = format!("Traffic weight updated {difference}");
                 self.notify("TrafficWeightUpdated", message);
             }
+            self.warn_of_excess(split);
         }
         let mut weights = weights.clone();
         weights.verified = verified_before;
@@ -167,6 +176,20 @@ impl<'a> Pass<'a> {
         self.next.canary.weights = Some(weights);
     }
 
+    /// Says that the parts are more than there is. They are set as they are wanted: what they come to
+    /// is each one's share of their sum.
+    fn warn_of_excess(&mut self, Split { weights, whole, .. }: &Split) {
+        let parts = weights.additional.iter().chain([&weights.canary]);
+        let sum: i32 = parts.map(|part| part.weight).sum();
+        if sum > *whole {
+            let message = format!(
+                "The new version and experiments get {sum} of {whole}: nothing is left for the stable \
+                 version"
+            );
+            self.warn("TrafficWeightExceeded", message);
+        }
+    }
+
     fn tell_verified(&mut self, told: Told, before: Option<bool>) {
         self.next.alb = told.detail.albs.last().cloned();
         self.next.albs = told.detail.albs;
@@ -175,17 +198,44 @@ impl<'a> Pass<'a> {
         {
             self.wake_at(again);
         }
-        if told.verified == before {
-            return;
+        for why in &told.failures {
+            if !self.is_known_to_wait_for(why) {
+                self.warn("WeightVerifyError", why.clone());
+            }
         }
-        for why in told.failures {
-            self.warn("WeightVerifyError", why);
+        self.routing.untold = told.failures;
+        // That a weight is not confirmed is known before anybody has been asked about it.
+        if told.verified == before && self.next.albs == self.old.albs {
+            return;
         }
         for notice in told.detail.notices {
             self.notify(notice.reason, notice.message);
         }
         for notice in told.detail.warnings {
             self.warn(notice.reason, notice.message);
+        }
+    }
+
+    fn is_known_to_wait_for(&self, why: &str) -> bool {
+        let waiting = status::condition(&self.old, &ConditionType::Waiting);
+        waiting.is_some_and(|waiting| waiting.message.contains(why))
+    }
+
+    /// Why some routers cannot tell how the traffic is divided by now.
+    pub(in crate::rollout) fn why_untold(&self) -> String {
+        self.routing.untold.join("; ")
+    }
+
+    /// Says what a step asks of routers that cannot do it.
+    pub(super) fn tell_what_is_asked_in_vain(&mut self, index: i32) {
+        let subject = Subject::of(self.rollout);
+        let index = usize::try_from(index).ok();
+        let step = index.and_then(|index| subject.as_ref()?.canary.steps.get(index));
+        let versions = &self.observed.versions;
+        let asked = subject.as_ref().zip(step);
+        let asked = asked.map(|(it, step)| traffic_routers::asked_in_vain(it, versions, step));
+        for InVain { why, .. } in asked.into_iter().flatten() {
+            self.warn("TrafficRoutingUnsupported", why);
         }
     }
 

@@ -76,6 +76,9 @@ impl Pass<'_> {
             "RolloutStepCompleted",
             format!("Rollout step {number}/{count} completed ({text})"),
         );
+        if let Some(Step::SetHeaderRoute | Step::SetMirrorRoute) = self.plan.step(Some(index)) {
+            self.tell_what_is_asked_in_vain(index);
+        }
         self.next.current_step_index = Some(number);
         let next = self.plan.step(Some(number));
         let analysis = matches!(next, Some(Step::Analysis(_)));

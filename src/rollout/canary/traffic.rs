@@ -114,7 +114,7 @@ impl Pass<'_> {
                 ..WeightDestination::default()
             },
             stable: WeightDestination {
-                weight: canary.whole() - weight - additional,
+                weight: (canary.whole() - weight - additional).max(0),
                 service_name: canary.written.stable_service.clone(),
                 pod_template_hash: hash(self.stable_version()),
                 ..WeightDestination::default()

@@ -169,28 +169,6 @@ impl Use {
     }
 }
 
-/// Routers that are configured, but not driven yet. The only place that says so.
-pub(super) fn not_yet(spec: &RolloutSpec) -> Vec<Problem> {
-    let canary = spec.strategy.canary.as_ref();
-    let Some(routing) = canary.and_then(|canary| canary.traffic_routing.as_ref()) else {
-        return vec![];
-    };
-    let missing = [
-        (routing.alb.is_some(), "alb"),
-        (!routing.plugins.is_empty(), "plugins"),
-    ];
-    let missing = missing.into_iter().filter(|(is_set, _)| *is_set);
-    let refuse = |(_, name)| unsupported(format!("{CANARY}.trafficRouting.{name}"), "this router");
-    missing.map(refuse).collect()
-}
-
-fn unsupported(field: impl Into<String>, what: &str) -> Problem {
-    Problem::new(
-        field,
-        format!("Unsupported value: {what} is not supported yet"),
-    )
-}
-
 fn check_numbers(spec: &RolloutSpec, problems: &mut Vec<Problem>) {
     let mut not_negative = |field: &str, value: i32| {
         if value < 0 {

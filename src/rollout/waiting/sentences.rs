@@ -258,10 +258,11 @@ fn router(pass: &Pass<'_>) -> Option<Waiting> {
     let mut all = pass.revisions.all();
     let version = all.find(|version| version.hash == canary.pod_template_hash)?;
     let what = format!(
-        "the router has not confirmed weight {} of ReplicaSet `{}`{}",
+        "the router has not confirmed weight {} of ReplicaSet `{}`{}{}",
         canary.weight,
         version.name,
-        at_step(pass)
+        at_step(pass),
+        why(&pass.why_untold())
     );
     Some(Waiting::new(Reason::Router, what))
 }

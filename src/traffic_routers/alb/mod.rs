@@ -25,7 +25,7 @@ use self::action::{Action, TargetGroup, conditions, wrong_stickiness};
 use self::ingress::Ingress;
 use super::object::{Known, Notice, Place, Query, Resource, Verification, Write};
 use super::split::{Pair, Route, Split, Subject};
-use super::{FIELD, Router, Versions};
+use super::{Abilities, FIELD, Router, Versions};
 use crate::api::{AlbTrafficRouting, Problem, SetHeaderRoute};
 
 const DEFAULT_PREFIX: &str = "alb.ingress.kubernetes.io";
@@ -226,6 +226,13 @@ fn by_header(split: &Split) -> Vec<&SetHeaderRoute> {
 impl Router for Alb<'_> {
     fn name(&self) -> &'static str {
         "ALB"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            mirrors: false,
+            ..Abilities::ALL
+        }
     }
 
     fn queries(&self, _: &Known) -> Vec<Query> {

@@ -55,6 +55,8 @@ impl Alb<'_> {
         if !findings.open.is_empty() {
             return Verification::Ask(findings.open);
         }
+        // Several Ingresses may be served by one load balancer.
+        findings.failures.dedup();
         if !findings.failures.is_empty() {
             return Verification::Failed(findings.failures.join("; "));
         }

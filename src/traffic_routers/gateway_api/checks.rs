@@ -108,15 +108,13 @@ pub(super) fn routes_of_steps(subject: &Subject<'_>) -> (Vec<Route>, Vec<Problem
     (routes, refused)
 }
 
-/// Whether each parent of a route refuses it as it is now.
+/// Whether each parent of a route refuses it, by its latest word: a weight that is set now does not
+/// cure what it has refused before, and it says so when something else does.
 pub(super) fn is_refused(route: &Value) -> bool {
-    let generation = &route["metadata"]["generation"];
     let parents = route.pointer("/status/parents").and_then(Value::as_array);
     let refuses = |parent: &Value| {
-        let conditions = parent["conditions"].as_array().into_iter().flatten();
-        let mut told =
-            conditions.filter(|condition| condition["observedGeneration"] == *generation);
-        told.any(|condition| {
+        let mut conditions = parent["conditions"].as_array().into_iter().flatten();
+        conditions.any(|condition| {
             let is_part = condition["type"] == "Accepted" || condition["type"] == "ResolvedRefs";
             is_part && condition["status"] == "False"
         })

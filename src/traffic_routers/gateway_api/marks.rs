@@ -78,12 +78,13 @@ pub(super) fn set_in_progress(route: &mut Value, rollout: &str, settings: &Setti
 
 /// Sets a label or an annotation, or takes it away.
 fn set(route: &mut Value, field: &str, key: &str, text: Option<String>) {
-    match text {
-        Some(text) => route["metadata"][field][key] = text.into(),
-        None => {
-            if let Some(texts) = route["metadata"][field].as_object_mut() {
-                texts.remove(key);
-            }
-        }
+    if let Some(text) = text {
+        route["metadata"][field][key] = text.into();
+        return;
+    }
+    // Indexing would add the field.
+    let texts = route.pointer_mut(&format!("/metadata/{field}"));
+    if let Some(texts) = texts.and_then(Value::as_object_mut) {
+        texts.remove(key);
     }
 }

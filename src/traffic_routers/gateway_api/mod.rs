@@ -43,8 +43,10 @@ use self::route_kind::{RouteKind, service};
 use self::settings::Settings;
 use super::object::{Known, Notice, Place, Query, Verification, Verified, Write};
 use super::split::{Pair, Route, Split, Subject};
-use super::{FIELD, Router};
+use super::{Abilities, FIELD, Router};
 use crate::api::Problem;
+
+pub(super) use self::route_kind::resources;
 
 /// The name under which it is configured.
 pub(super) const PLUGIN: &str = "argoproj-labs/gatewayAPI";
@@ -112,7 +114,10 @@ impl<'a> GatewayApi<'a> {
                 !(known.answers(query) && is_empty)
             };
             let mut queries: Vec<Query> = versions.iter().map(|version| query(version)).collect();
+            // What is nowhere is missing in a version that the cluster serves, if there is one.
+            let is_served = |query: &Query| known.why_unavailable(query).is_none();
             let place = queries.iter().position(is_open);
+            let place = place.or_else(|| queries.iter().position(is_served));
             queries.swap_remove(place.unwrap_or(queries.len() - 1))
         };
         let named = settings.named.iter().map(|route| {
@@ -211,6 +216,19 @@ impl<'a> GatewayApi<'a> {
 impl Router for GatewayApi<'_> {
     fn name(&self) -> &'static str {
         "GatewayAPI"
+    }
+
+    fn abilities(&self) -> Abilities {
+        let kinds = self.settings.iter().flat_map(|settings| {
+            let named = settings.named.iter().map(|route| route.kind);
+            named.chain(settings.selected.iter().map(|routes| routes.kind))
+        });
+        let knows_requests = { kinds }.any(RouteKind::knows_requests);
+        Abilities {
+            headers: knows_requests,
+            mirrors: knows_requests,
+            experiments: true,
+        }
     }
 
     fn queries(&self, known: &Known) -> Vec<Query> {

@@ -76,6 +76,21 @@ impl RouteKind {
     }
 }
 
+/// All kinds of routes, in all their versions.
+pub(in super::super) fn resources() -> Vec<Resource> {
+    let kinds = [
+        RouteKind::Http,
+        RouteKind::Grpc,
+        RouteKind::Tcp,
+        RouteKind::Tls,
+    ];
+    let all = kinds.into_iter().flat_map(|kind| {
+        let versions = kind.versions().iter();
+        versions.map(move |version| kind.resource(version))
+    });
+    all.collect()
+}
+
 /// Where a Service is.
 pub(super) fn service(namespace: &str, name: &str) -> Place {
     Place {

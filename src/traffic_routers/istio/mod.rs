@@ -29,7 +29,7 @@ use serde_json::Value;
 
 use super::object::{Known, Place, Query, Resource, Write};
 use super::split::{Split, Subject};
-use super::{FIELD, Router, Versions};
+use super::{Abilities, FIELD, Router, Versions};
 use crate::api::{IstioDestinationRule, IstioTrafficRouting, IstioVirtualService, Problem};
 use destination_rule::Rule;
 use destinations::Sides;
@@ -174,6 +174,10 @@ fn reference(text: &str) -> (&str, Option<&str>) {
 impl Router for Istio<'_> {
     fn name(&self) -> &'static str {
         "Istio"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::ALL
     }
 
     fn queries(&self, _: &Known) -> Vec<Query> {

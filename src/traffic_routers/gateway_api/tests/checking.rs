@@ -117,7 +117,7 @@ fn a_route_that_all_its_parents_refuse_divides_nothing() {
         (json!([]), true),
         (json!([condition(3, "True")]), true),
         (json!([condition(3, "False")]), false),
-        (json!([condition(2, "False")]), true),
+        (json!([condition(2, "False")]), false),
         (json!([condition(3, "False"), condition(3, "True")]), true),
     ] {
         let mut route = http_route(&rules());

@@ -1,0 +1,113 @@
+//! Stories of routers whose objects are not there: each is named, and waited for.
+
+use super::*;
+
+/// The end of what is said of a router without its objects.
+const TABLE: [(&str, &str); 12] = [
+    (
+        "istio",
+        r#"istio.virtualService.name: Invalid value: "web": virtualservices.networking.istio.io "web" not found"#,
+    ),
+    (
+        "nginx",
+        r#"nginx.stableIngress: Invalid value: "web": ingresses.networking.k8s.io "web" not found"#,
+    ),
+    (
+        "ambassador",
+        r#"ambassador.mappings[0]: Invalid value: "web": mappings.getambassador.io "web" not found"#,
+    ),
+    (
+        "appMesh",
+        r#"appMesh.virtualService.name: Invalid value: "web": virtualservices.appmesh.k8s.aws "web" not found"#,
+    ),
+    (
+        "traefik",
+        r#"traefik.weightedTraefikServiceName: Invalid value: "web": TraefikService not found"#,
+    ),
+    (
+        "apisix",
+        r#"apisix.route.name: Invalid value: "web": apisixroutes.apisix.apache.org "web" not found"#,
+    ),
+    (
+        "alb",
+        r#"alb.ingresses[0]: Invalid value: "alb": ingresses.networking.k8s.io "alb" not found"#,
+    ),
+    (
+        "istio by subset",
+        r#"istio.destinationRule.name: Invalid value: "web": destinationrules.networking.istio.io "web" not found"#,
+    ),
+    (
+        "httpRoute",
+        r#"plugins[argoproj-labs/gatewayAPI].httpRoute: Invalid value: "web": httproutes.gateway.networking.k8s.io "web" not found"#,
+    ),
+    (
+        "grpcRoute",
+        r#"plugins[argoproj-labs/gatewayAPI].grpcRoute: Invalid value: "web": grpcroutes.gateway.networking.k8s.io "web" not found"#,
+    ),
+    (
+        "tcpRoute",
+        r#"plugins[argoproj-labs/gatewayAPI].tcpRoute: Invalid value: "web": tcproutes.gateway.networking.k8s.io "web" not found"#,
+    ),
+    (
+        "tlsRoute",
+        r#"plugins[argoproj-labs/gatewayAPI].tlsRoute: Invalid value: "web": tlsroutes.gateway.networking.k8s.io "web" not found"#,
+    ),
+];
+
+#[tokio::test(start_paused = true)]
+async fn what_a_router_needs_and_is_not_there_is_named_and_waited_for() {
+    let routers = routers::all()
+        .into_iter()
+        .chain([routers::istio_by_subset()]);
+    // A TrafficSplit is made where there is none.
+    let routers: Vec<Router> = routers
+        .filter(|router| !router.objects.is_empty())
+        .collect();
+    assert_eq!(routers.len(), TABLE.len());
+    for router in routers {
+        let name = router.name;
+        let (_, expected) = TABLE.iter().find(|row| row.0 == name).unwrap();
+        let world = World::without_sources().await;
+        world.create_services(&SERVICES).await;
+        for (kind, _) in &router.objects {
+            world.define(*kind).await;
+        }
+        let _running = world.start_rollouts();
+        world.create::<Rollout>(a_rollout(a_canary(&router))).await;
+        let message = world.until_phase(RolloutPhase::Degraded).await.message;
+        let field = "spec.strategy.canary.trafficRouting.";
+        assert!(
+            message.contains(&format!("{field}{expected}")),
+            "{name}: {message}"
+        );
+        router.install(&world).await;
+        world.until_phase(RolloutPhase::Healthy).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ingress_of_another_class_is_told_from_what_was_expected() {
+    let alb = routers::alb();
+    for (router, class, expected) in [
+        (
+            nginx(),
+            "alb",
+            "is of class `alb`: expected nginx (--nginx-ingress-classes)",
+        ),
+        (
+            alb,
+            "nginx",
+            "is of class `nginx`: expected alb (--alb-ingress-classes)",
+        ),
+    ] {
+        let mut other = router;
+        for (_, ingress) in &mut other.objects {
+            ingress["spec"]["ingressClassName"] = json!(class);
+        }
+        let world = installed(&other).await;
+        let _running = world.start_rollouts();
+        world.create::<Rollout>(a_rollout(a_canary(&other))).await;
+        let message = world.until_phase(RolloutPhase::Degraded).await.message;
+        assert!(message.contains(expected), "{message}");
+    }
+}
