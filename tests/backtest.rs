@@ -1,9 +1,8 @@
 //! `verdict backtest` against a real Prometheus with four weeks of data and two known incidents.
 
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use verdict::simulation::prometheus::Prometheus;
 
-use crate::tools::tool;
+use crate::tools::{Folder, tool};
 
 /// 2024-03-01T00:00:00Z
 const FROM: i64 = 1_709_251_200;
@@ -70,20 +69,13 @@ fn open_metrics() -> String {
 }
 
 struct World {
-    folder: PathBuf,
+    folder: Folder,
     prometheus: Prometheus,
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-async fn world(promtool: &Path, program: &Path) -> World {
-    let folder = env::temp_dir().join(format!("verdict-backtest-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let (samples, blocks) = (folder.join("samples.om"), folder.join("blocks"));
+async fn world(test: &str, promtool: &Path, program: &Path) -> World {
+    let folder = Folder::new(&format!("backtest-{test}"));
+    let (samples, blocks) = (folder.at("samples.om"), folder.at("blocks"));
     fs::write(&samples, open_metrics()).unwrap();
     // Few blocks: it reads all samples for each.
     let made = Command::new(promtool)
@@ -129,7 +121,7 @@ fn time(second: i64) -> String {
 
 impl World {
     fn write(&self, name: &str, content: &str) -> String {
-        let path = self.folder.join(name);
+        let path = self.folder.at(name);
         fs::write(&path, content).unwrap();
         path.display().to_string()
     }
@@ -210,10 +202,10 @@ async fn a_month_of_prometheus_is_judged_as_instant_queries_judge_it() {
     let (Some(program), Some(promtool)) = (tool("prometheus"), tool("promtool")) else {
         return;
     };
-    let world = Arc::new(world(&promtool, &program).await);
+    let world = Arc::new(world("month", &promtool, &program).await);
     let incidents = INCIDENTS.map(|(from, to)| json!({"from": time(from), "to": time(to)}));
     let incidents = world.write("incidents.yaml", &json!(incidents).to_string());
-    let page = world.folder.join("report.html").display().to_string();
+    let page = world.folder.at("report.html").display().to_string();
     let end = time(DAYS * 86_400 - 3600);
     let metrics = json!([prometheus_metric("success-rate", RATE, "result[0] >= 0.95")]);
     let more = [
@@ -278,7 +270,7 @@ async fn scalars_several_series_and_the_end_of_time_are_exact_too() {
     let (Some(program), Some(promtool)) = (tool("prometheus"), tool("promtool")) else {
         return;
     };
-    let world = world(&promtool, &program).await;
+    let world = world("exact", &promtool, &program).await;
     let metrics = json!([
         prometheus_metric("scalar", "scalar(sum(latency_seconds))", "result < 0.5"),
         prometheus_metric("all", "latency_seconds", "all(result, # < 0.25)"),
