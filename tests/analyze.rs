@@ -1,9 +1,8 @@
 //! `verdict analyze` as people and CI jobs use it: the real program against real sources.
 
-use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use axum::Router;
@@ -21,30 +20,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::processes::{Program, until};
-use crate::tools::tool;
-
-/// Files of one test, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path = env::temp_dir().join(format!("verdict-analyze-{test}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, content: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, content).unwrap();
-        path.display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::tools::{Folder, tool};
 
 /// A web source: `/ratio/0.5` answers `{"ratio": 0.5}`, `/whoami` the `Authorization` that it got.
 /// `POST /api/v1/query` answers the query itself as a vector of one value.
@@ -148,7 +124,7 @@ fn steady(text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exit_code_is_the_verdict() {
     let source = format!("source={}", source().await);
-    let folder = Folder::new("exit");
+    let folder = Folder::new("analyze-exit");
     let inconclusive = json!({"failureCondition": "result < 0.9"});
     let cases = [
         (ratio("m", "ratio/0.99", &json!({})), 0, "Successful"),
@@ -171,7 +147,7 @@ async fn the_exit_code_is_the_verdict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_told_line_by_line_and_reported_in_every_form() {
     let source = format!("source={}", source().await);
-    let folder = Folder::new("forms");
+    let folder = Folder::new("analyze-forms");
     let twice = |limit: i32| json!({"interval": "1s", "count": 2, "failureLimit": limit});
     let metrics = json!([
         ratio("good", "ratio/0.99", &twice(0)),
@@ -215,7 +191,7 @@ async fn a_run_is_told_line_by_line_and_reported_in_every_form() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_run_is_said_at_once_and_in_full() {
-    let folder = Folder::new("refused");
+    let folder = Folder::new("analyze-refused");
     let secret = json!({"secretKeyRef": {"name": "vault", "key": "token"}});
     let header = json!([{"key": "Authorization", "value": "{{args.token}}"}]);
     let web = json!({"url": "http://127.0.0.1:1", "headers": header});
@@ -269,14 +245,14 @@ async fn what_cannot_be_run_is_said_at_once_and_in_full() {
             .into_owned();
         let _ = writeln!(log, "$ {name} {}\n{}", more.join(" "), ended.stderr);
     }
-    let folder = folder.0.display().to_string();
+    let folder = folder.path().display().to_string();
     insta::assert_snapshot!(log.replace(&folder, "FOLDER"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_reach_the_source_and_nobody_else() {
     let source = format!("source={}", source().await);
-    let folder = Folder::new("secrets");
+    let folder = Folder::new("analyze-secrets");
     let file = folder.write("token", "s3cret-of-the-vault\n");
     let secret = json!({"secretKeyRef": {"name": "vault", "key": "token"}});
     let args = json!([{"name": "source"}, {"name": "token", "valueFrom": secret}]);
@@ -309,7 +285,7 @@ async fn secrets_reach_the_source_and_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn templates_that_refer_to_each_other_are_one_run() {
     let source = source().await;
-    let folder = Folder::new("several");
+    let folder = Folder::new("analyze-several");
     let part = template(
         "part",
         &json!([ratio("part", "ratio/1", &json!({}))]),
@@ -412,7 +388,7 @@ async fn interrupted(arguments: &[&str]) -> (i32, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_ends_a_run_in_order() {
     let source = format!("source={}", source().await);
-    let folder = Folder::new("interrupt");
+    let folder = Folder::new("analyze-interrupt");
     let long = json!({"interval": "1s", "count": 1000});
     let endless = json!({"interval": "1s"});
     for (changes, code, told) in [
@@ -445,7 +421,7 @@ fn job(name: &str, script: &str, more: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_can_be_a_process() {
-    let folder = Folder::new("exec");
+    let folder = Folder::new("analyze-exec");
     let none = json!({});
     let cases = [
         (job("smoke", "test 1 = 1", &none), 0, ""),
@@ -476,8 +452,8 @@ async fn a_job_can_be_a_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_ends_with_the_run_that_it_belongs_to() {
     let source = format!("source={}", source().await);
-    let folder = Folder::new("exec-end");
-    let ended = folder.0.join("ended");
+    let folder = Folder::new("analyze-exec-end");
+    let ended = folder.at("ended");
     // A child of the shell, too, must go.
     let script = format!(
         "trap 'touch {}; exit 1' TERM; sleep 600 & wait",
@@ -499,7 +475,7 @@ async fn a_process_ends_with_the_run_that_it_belongs_to() {
 async fn a_ci_job_gates_on_the_verdict_and_keeps_junit() {
     let Some(shell) = tool("bash") else { return };
     let url = source().await;
-    let folder = Folder::new("ci");
+    let folder = Folder::new("analyze-ci");
     for (value, code) in [("0.99", 0), ("0.5", 1)] {
         let metrics = json!([
             ratio(
@@ -510,7 +486,7 @@ async fn a_ci_job_gates_on_the_verdict_and_keeps_junit() {
             ratio("other <rate>", "ratio/1", &json!({})),
         ]);
         let file = folder.write("t.yaml", &template("shop", &metrics, &args()));
-        let workspace = folder.0.join(format!("workspace-{code}"));
+        let workspace = folder.at(&format!("workspace-{code}"));
         fs::create_dir_all(&workspace).unwrap();
         let status = Command::new(&shell)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ci/analyze.sh"))
@@ -555,8 +531,8 @@ async fn a_ci_job_gates_on_the_verdict_and_keeps_junit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_can_run_in_a_cluster_and_is_left_there_if_it_failed() {
-    let folder = Folder::new("cluster");
-    let kubeconfig = folder.0.join("kubeconfig");
+    let folder = Folder::new("analyze-cluster");
+    let kubeconfig = folder.at("kubeconfig");
     let at = kubeconfig.to_str().unwrap();
     let _cluster = Program::start(&["cluster", "--kubeconfig", at]);
     until(|| Kubeconfig::read_from(&kubeconfig).ok()).await;

@@ -70,7 +70,7 @@ fn service(ingress: &Value) -> &str {
 
 /// The Ingresses as nginx' configuration: each Service is a server that answers with its name.
 fn configuration(ingresses: &[Value], folder: &Path) -> String {
-    let folder = folder.to_str().unwrap().trim_end_matches('/');
+    let folder = folder.display();
     let weight = |ingress: &&Value| {
         let annotations = &ingress["metadata"]["annotations"];
         annotations["nginx.ingress.kubernetes.io/canary-weight"].is_string()
@@ -128,9 +128,9 @@ async fn answer(entrance: &Path) -> std::io::Result<String> {
 async fn of_the_canary(program: &Path, ingresses: &[Value]) -> u32 {
     let folder = Folder::new("nginx");
     let file = folder.at("nginx.conf");
-    fs::write(&file, configuration(ingresses, &folder.at(""))).unwrap();
+    fs::write(&file, configuration(ingresses, folder.path())).unwrap();
     let mut command = Command::new(program);
-    command.arg("-c").arg(&file).arg("-p").arg(folder.at(""));
+    command.arg("-c").arg(&file).arg("-p").arg(folder.path());
     // Before it has read its configuration it logs to a file of the system.
     command.args(["-e", "stderr"]).stdin(Stdio::null());
     let mut nginx = Nginx(command.spawn().unwrap());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use axum::Router;
 use axum::http::HeaderMap;
@@ -19,31 +19,18 @@ use verdict::cluster::Cluster;
 use verdict::http::{Http, LinkLocal};
 use verdict::plugins::{PluginKind, Plugins, Question};
 
-/// A folder that goes when it is dropped.
-struct Folder(PathBuf);
+use crate::tools::Folder;
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("verdict-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
     /// A program that does this.
     fn script(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
+        let path = self.at(name);
         // Renamed into place: a file that is open for writing cannot be started.
-        let written = self.0.join(format!("{name}.new"));
+        let written = self.at(&format!("{name}.new"));
         fs::write(&written, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&written, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(written, &path).unwrap();
         path.display().to_string()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The program, from the search path; `None` means that the calling test must leave.
 ///
@@ -42,8 +42,19 @@ impl Folder {
         Self(path)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Writes a file; answers where it is.
+    pub(crate) fn write(&self, name: &str, content: &str) -> String {
+        let path = self.at(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
     }
 }
 

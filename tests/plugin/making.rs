@@ -1,37 +1,12 @@
 //! The commands that make objects or judge files.
 
-use std::fs;
-use std::path::PathBuf;
-
 use serde_json::json;
 use verdict::api::{AnalysisRun, AnalysisTemplate};
 use verdict::cli::Program;
 
 use super::desk::{Desk, a_template};
+use crate::tools::Folder;
 use crate::world::World;
-
-/// A folder that is gone when it is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("verdict-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 const ROLLOUT: &str = "\
 apiVersion: argoproj.io/v1alpha1
@@ -53,13 +28,13 @@ spec:
 async fn objects_are_created_from_files_and_templates() {
     let world = World::without_sources().await;
     let folder = Folder::new("creating");
-    let rollout = folder.file("rollout.yaml", ROLLOUT);
+    let rollout = folder.write("rollout.yaml", ROLLOUT);
     let mut template = a_template();
     template["spec"]["args"] = json!([{ "name": "service" }, { "name": "limit", "value": "1" }]);
-    let template = folder.file("template.json", &template.to_string());
+    let template = folder.write("template.json", &template.to_string());
     let global = template_of_all(&folder);
-    let unknown = folder.file("unknown.yaml", &ROLLOUT.replace("steps:", "stepps:"));
-    let other = folder.file(
+    let unknown = folder.write("unknown.yaml", &ROLLOUT.replace("steps:", "stepps:"));
+    let other = folder.write(
         "pod.yaml",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n",
     );
@@ -87,7 +62,7 @@ async fn objects_are_created_from_files_and_templates() {
     assert_eq!(run.spec.args.len(), 2);
     let text = desk
         .transcript()
-        .replace(folder.0.to_str().unwrap(), "<folder>");
+        .replace(folder.path().to_str().unwrap(), "<folder>");
     insta::assert_snapshot!(text);
 }
 
@@ -95,24 +70,24 @@ fn template_of_all(folder: &Folder) -> String {
     let mut template = a_template();
     template["kind"] = json!("ClusterAnalysisTemplate");
     template["metadata"]["name"] = json!("everywhere");
-    folder.file("global.json", &template.to_string())
+    folder.write("global.json", &template.to_string())
 }
 
 #[tokio::test(start_paused = true)]
 async fn files_are_judged_before_a_cluster_sees_them() {
     let world = World::without_sources().await;
     let folder = Folder::new("linting");
-    let good = folder.file("good.yaml", ROLLOUT);
+    let good = folder.write("good.yaml", ROLLOUT);
     let bad = ROLLOUT
         .replace("setWeight: 20", "setWeight: 120")
         .replace("image: 'web:1'", "img: a");
-    let bad = folder.file("bad.yaml", &bad);
-    let unknown = folder.file(
+    let bad = folder.write("bad.yaml", &bad);
+    let unknown = folder.write(
         "unknown.yaml",
         &ROLLOUT.replace("canary:", "canary:\n      wheight: 1"),
     );
-    let broken = folder.file("broken.yaml", "kind: [\n");
-    let template = folder.file("template.json", &a_template().to_string());
+    let broken = folder.write("broken.yaml", "kind: [\n");
+    let template = folder.write("template.json", &a_template().to_string());
     let mut desk = Desk::new(&world);
     for line in [
         format!("lint -f {good}"),
@@ -122,7 +97,7 @@ async fn files_are_judged_before_a_cluster_sees_them() {
         format!("lint -f {bad} -o json"),
         format!("lint -f {unknown}"),
         format!("lint -f {broken}"),
-        format!("lint -f {}/none.yaml", folder.0.display()),
+        format!("lint -f {}/none.yaml", folder.path().display()),
         "lint".to_owned(),
     ] {
         desk.run(&line).await;
@@ -130,7 +105,7 @@ async fn files_are_judged_before_a_cluster_sees_them() {
     let sarif = desk
         .call(&format!(
             "lint -f {} -o sarif",
-            folder.0.join("bad.yaml").display()
+            folder.at("bad.yaml").display()
         ))
         .await;
     let log: serde_json::Value = serde_json::from_str(&sarif.out).unwrap();
@@ -139,7 +114,7 @@ async fn files_are_judged_before_a_cluster_sees_them() {
     desk.run(&format!("lint -f {good} --live")).await;
     let text = desk
         .transcript()
-        .replace(folder.0.to_str().unwrap(), "<folder>");
+        .replace(folder.path().to_str().unwrap(), "<folder>");
     insta::assert_snapshot!(text);
 }
 
