@@ -120,11 +120,15 @@ impl Replay {
         self.compare("status", &wanted["status"], &json!(head.status.as_u16()));
         if let Some(events) = wanted.get("events").filter(|_| head.status.is_success()) {
             let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-            let events_found = without_managers(Value::Array(lines.collect()), &self.bound);
+            let events_found =
+                with_managers_as_recorded(Value::Array(lines.collect()), &self.bound);
             self.compare("events", events, &events_found);
         }
         let body = serde_json::from_str(&text).unwrap_or_else(|_| json!(text));
-        self.compare_body(wanted, &without_managers(body.clone(), &self.bound));
+        self.compare_body(
+            wanted,
+            &with_managers_as_recorded(body.clone(), &self.bound),
+        );
         if let Some(warnings) = wanted.get("warnings") {
             let found = head.headers.get_all("warning").iter();
             let found: Vec<&str> = found.map(|value| value.to_str().unwrap()).collect();
@@ -245,24 +249,40 @@ impl Replay {
     }
 }
 
-/// Managers are recorded in one file only, which binds this mark.
-fn without_managers(mut value: Value, bound: &BTreeMap<String, String>) -> Value {
-    fn strip(value: &mut Value) {
+/// Managers are recorded in one file only, which binds the mark `managers`; elsewhere they are left
+/// out.
+fn with_managers_as_recorded(mut value: Value, bound: &BTreeMap<String, String>) -> Value {
+    fn walk(value: &mut Value, recorded: bool) {
         match value {
             Value::Object(fields) => {
                 if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-                    metadata.remove("managedFields");
+                    match metadata.get_mut("managedFields") {
+                        Some(Value::Array(managers)) if recorded => as_if_at_one_time(managers),
+                        _ => drop(metadata.remove("managedFields")),
+                    }
                 }
-                fields.values_mut().for_each(strip);
+                fields.values_mut().for_each(|value| walk(value, recorded));
             }
-            Value::Array(items) => items.iter_mut().for_each(strip),
+            Value::Array(items) => items.iter_mut().for_each(|item| walk(item, recorded)),
             _ => {}
         }
     }
-    if !bound.contains_key("managers") {
-        strip(&mut value);
-    }
+    walk(&mut value, bound.contains_key("managers"));
     value
+}
+
+/// Managers are in the order of operation, time in whole seconds, and name. All writes were recorded
+/// within a second; those of a replay under the real clock may not be.
+fn as_if_at_one_time(managers: &mut [Value]) {
+    if managers
+        .windows(2)
+        .any(|two| two[0]["time"] != two[1]["time"])
+    {
+        managers.sort_by_key(|manager| {
+            ["operation", "manager", "apiVersion", "subresource"]
+                .map(|field| manager[field].as_str().unwrap_or_default().to_owned())
+        });
+    }
 }
 
 /// Causes come in any order, and the message lists them in that order.
