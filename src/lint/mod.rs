@@ -9,10 +9,10 @@ mod built_in;
 mod document;
 mod promql;
 mod references;
-mod routers;
-mod routing;
+mod router_objects;
 mod sarif;
 mod templates;
+mod traffic_steps;
 
 use kube::ResourceExt as _;
 use serde::{Deserialize as _, Serialize};
@@ -190,7 +190,7 @@ fn check_rollout(
     }
     findings.errors(Naming::Short, &rollout::problems(&rollout));
     findings.errors(Naming::Whole, &references::check(&rollout, documents));
-    for problem in routing::check(&rollout) {
+    for problem in traffic_steps::check(&rollout) {
         findings.add(Severity::Warning, Naming::Whole, &problem);
     }
     templates::check_uses(known, searched, findings);

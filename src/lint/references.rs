@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::{Document, routers};
+use super::{Document, router_objects};
 use crate::api::{Problem, Rollout};
 use crate::rollout::labels;
 use kube::ResourceExt as _;
@@ -18,7 +18,7 @@ pub(super) fn check(rollout: &Rollout, documents: &[Document]) -> Vec<Problem> {
             check_service(rollout, service, &field, &name, &mut problems);
         }
     }
-    problems.extend(routers::check(rollout, documents));
+    problems.extend(router_objects::check(rollout, documents));
     problems
 }
 
