@@ -17,12 +17,14 @@ mod children;
 mod give_back;
 mod memory;
 mod objects;
+mod observe;
 mod plugins;
 mod referenced;
 mod release;
+mod report;
 mod series;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,19 +47,16 @@ use tracing::{Span, debug, field, info, instrument, warn};
 use super::passes::{Panicked, contained, wait_after, wake};
 use super::roll::{Identity, Roll};
 use super::{Setup, watch};
-use crate::analysis::{TemplateKey, Templates};
-use crate::api::{
-    AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Experiment, Rollout, RolloutPhase,
-};
-use crate::cluster::{self, Cluster, Event};
-use crate::rollout::{self, Decision, Observed, Obstacle, ReplicaSet, Want, Workload, labels};
+use crate::api::{AnalysisRun, Experiment, Rollout, RolloutPhase};
+use crate::cluster::{self, Cluster};
+use crate::rollout::{self, Obstacle, ReplicaSet, labels};
 use crate::telemetry::Reconciled;
-use crate::traffic_routers::{Known, Query};
 
 use children::Children;
 use memory::Memory;
 use objects::Objects;
 use referenced::Referenced;
+use report::{tell, tell_blindness, tell_hindrance, write};
 
 /// Passes at the same time, as Argo's `--rollout-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 10;
@@ -303,9 +302,9 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
         return Ok(Action::await_change());
     }
     let mut asked = BTreeSet::new();
-    let mut observed = in_caches(rollout, context);
-    let decided = match complete(&mut observed, context, &mut asked).await {
-        Ok(()) => decide(&mut observed, context, &mut asked).await,
+    let mut observed = observe::in_caches(rollout, context);
+    let decided = match observe::complete(&mut observed, context, &mut asked).await {
+        Ok(()) => observe::decide(&mut observed, context, &mut asked).await,
         Err(why) => Err(why),
     };
     let mut decision = match decided {
@@ -353,235 +352,6 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
     Ok(wake(decision.wake_at, context.now()))
 }
 
-/// Says what keeps a decision from being carried out, and what holds nevertheless: an abort, a
-/// deadline that has passed.
-async fn tell_hindrance(
-    observed: &Observed,
-    obstacle: Obstacle,
-    why: &str,
-    context: &Context,
-) -> Result<(), Error> {
-    let rollout = &*observed.rollout;
-    let hindered = rollout::hindered(observed, obstacle, why);
-    write(rollout, rollout, &hindered, context).await?;
-    tell(rollout, &hindered, context).await;
-    Ok(())
-}
-
-/// Says that nothing can be decided, because not even the caches could be filled.
-async fn tell_blindness(
-    rollout: &Arc<Rollout>,
-    error: Error,
-    context: &Context,
-) -> Result<Action, Error> {
-    if !context.memory.is_replaced(rollout) {
-        let why = error.to_string();
-        tell_hindrance(
-            &in_caches(rollout, context),
-            Obstacle::Blindness,
-            &why,
-            context,
-        )
-        .await?;
-    }
-    Err(error)
-}
-
-/// Writes the status of a decision, if it differs. `newest` is the Rollout after the changes.
-async fn write(
-    rollout: &Rollout,
-    newest: &Rollout,
-    decision: &Decision,
-    context: &Context,
-) -> Result<bool, Error> {
-    let before = rollout.status.clone().unwrap_or_default();
-    let written = context
-        .cluster()
-        .write_status(newest, &before, &decision.status)
-        .await;
-    let written = written.map_err(Error::WriteStatus)?;
-    let last = written.as_ref().unwrap_or(newest);
-    context.memory.replaced(&[rollout, newest], last);
-    Ok(written.is_some())
-}
-
-/// Tells in Events and metrics what a status that was written says.
-async fn tell(rollout: &Rollout, decision: &Decision, context: &Context) {
-    if let Some(ended) = &decision.ended {
-        let seconds = |time| Duration::try_from(time).unwrap_or_default();
-        let (took, waited) = (seconds(ended.took), seconds(ended.waited));
-        let metrics = &context.setup.metrics;
-        metrics.update_ended(ended.status.as_str(), took, waited);
-    }
-    let (namespace, name) = (rollout.namespace().unwrap_or_default(), rollout.name_any());
-    let uid = rollout.uid().unwrap_or_default();
-    for notice in &decision.notices {
-        let event = if notice.warning {
-            Event::warning
-        } else {
-            Event::normal
-        };
-        let event = event(&notice.reason, &notice.message);
-        context.cluster().record(rollout, &event).await;
-        if context.memory.knows(&uid) {
-            context.setup.metrics.told(&namespace, &name, &event);
-        }
-    }
-}
-
-/// What the caches show.
-fn in_caches(rollout: &Arc<Rollout>, context: &Context) -> Observed {
-    let namespace = rollout.namespace().unwrap_or_default();
-    let uid = rollout.uid().unwrap_or_default();
-    let mut replica_sets = context.replica_sets.of(&namespace, &uid);
-    replica_sets.extend(context.replica_sets.of(&namespace, ""));
-    Observed {
-        rollout: Arc::clone(rollout),
-        replica_sets,
-        analysis_runs: context.analysis_runs.of(&namespace, &uid),
-        experiments: context.experiments.of(&namespace, &uid),
-        services: rollout::named_services(&rollout.spec)
-            .filter_map(|name| Some((name.to_owned(), context.services.get(&namespace, name)?)))
-            .collect(),
-        workload: None,
-        templates: Templates::default(),
-        pods: None,
-        plugins: BTreeMap::new(),
-        routers: Known::default(),
-        versions: Arc::clone(&context.setup.versions),
-        now: context.now(),
-    }
-}
-
-/// Reads what the caches may not show yet, and what they do not keep. Notes in `asked` to which
-/// objects of other kinds the Rollout refers.
-///
-/// # Errors
-/// Why something cannot be read.
-async fn complete(
-    observed: &mut Observed,
-    context: &Context,
-    asked: &mut BTreeSet<Query>,
-) -> Result<(), String> {
-    let rollout = Arc::clone(&observed.rollout);
-    let namespace = rollout.namespace().unwrap_or_default();
-    let status = rollout.status.clone().unwrap_or_default();
-    for name in rollout::awaited_runs(&status) {
-        let mut known = observed.analysis_runs.iter();
-        if known.any(|run| run.name_any() == name) {
-            continue;
-        }
-        let run = context.cluster().get(&namespace, name).await;
-        let run = run.map_err(|error| error.to_string())?;
-        observed.analysis_runs.extend(run.map(Arc::new));
-    }
-    observed.workload = workload(&rollout, context, asked).await?;
-    Ok(())
-}
-
-/// The object whose pod template a Rollout uses.
-async fn workload(
-    rollout: &Rollout,
-    context: &Context,
-    asked: &mut BTreeSet<Query>,
-) -> Result<Option<Workload>, String> {
-    let Some(place) = Workload::place(rollout) else {
-        return Ok(None);
-    };
-    let (mut known, query) = (Known::default(), Query::One(place.clone()));
-    let (objects, cluster) = (&context.objects, context.cluster());
-    let key = key_of(rollout);
-    let looked_up = objects.look_up(&key, &query, &mut known, cluster).await;
-    looked_up.map_err(|error| error.to_string())?;
-    if let Some(why) = known.why_unavailable(&query) {
-        return Err(why.to_owned());
-    }
-    asked.insert(query);
-    let found = known.get(&place);
-    Ok(found.and_then(|found| Workload::read(rollout, found)))
-}
-
-fn key_of(rollout: &Rollout) -> objects::Key {
-    (rollout.namespace().unwrap_or_default(), rollout.name_any())
-}
-
-/// Decides, and looks up what this takes.
-async fn decide(
-    observed: &mut Observed,
-    context: &Context,
-    asked: &mut BTreeSet<Query>,
-) -> Result<Decision, String> {
-    loop {
-        let decision = rollout::decide(observed);
-        if decision.wants.is_empty() {
-            return Ok(decision);
-        }
-        for want in decision.wants {
-            let satisfied = satisfy(want, observed, context, asked).await;
-            satisfied.map_err(|error| error.to_string())?;
-        }
-    }
-}
-
-/// Looks up what a decision asks for.
-async fn satisfy(
-    want: Want,
-    observed: &mut Observed,
-    context: &Context,
-    asked: &mut BTreeSet<Query>,
-) -> Result<(), cluster::Error> {
-    let namespace = observed.rollout.namespace().unwrap_or_default();
-    match want {
-        Want::Template(key) => {
-            let found = look_up(&namespace, &key, context).await?;
-            observed.templates.insert(key, found.map(Arc::new));
-        }
-        Want::Pods(selector) => {
-            let listed = context.cluster().list(&namespace, &selector);
-            observed.pods = Some(listed.await?);
-        }
-        Want::Plugin(call) => {
-            let rollout = &observed.rollout;
-            let answer = plugins::ask(&context.setup.plugins, rollout, &call).await;
-            observed.plugins.insert(call, answer);
-        }
-        Want::Router(Query::Call(call)) => {
-            let answer = calls::make(&call, &observed.rollout, &context.setup).await;
-            observed.routers.note_answer(call, answer);
-        }
-        Want::Router(query) => {
-            let key = key_of(&observed.rollout);
-            let (objects, known) = (&context.objects, &mut observed.routers);
-            let cluster = context.cluster();
-            objects.look_up(&key, &query, known, cluster).await?;
-            asked.insert(query);
-        }
-    }
-    Ok(())
-}
-
-async fn look_up(
-    namespace: &str,
-    key: &TemplateKey,
-    context: &Context,
-) -> Result<Option<crate::api::AnalysisTemplateSpec>, cluster::Error> {
-    let cluster = context.cluster();
-    if !key.cluster_scope {
-        let found = cluster
-            .get::<AnalysisTemplate>(namespace, &key.name)
-            .await?;
-        return Ok(found.map(|template| template.spec));
-    }
-    if context.setup.scope.namespace.is_some() {
-        // A controller of one namespace may not read beyond it.
-        return Ok(None);
-    }
-    let found = cluster
-        .get_global::<ClusterAnalysisTemplate>(&key.name)
-        .await?;
-    Ok(found.map(|template| template.spec))
-}
-
 /// The wait before the next try: the longer, the more have failed.
 #[expect(
     clippy::needless_pass_by_value,
@@ -597,6 +367,10 @@ fn back_off(rollout: Arc<Rollout>, error: &Error, context: Arc<Context>) -> Acti
     let wait = wait_after(failures);
     warn!(namespace, name, %error, retry_in = ?wait, "a pass failed");
     Action::requeue(wait)
+}
+
+fn key_of(rollout: &Rollout) -> objects::Key {
+    (rollout.namespace().unwrap_or_default(), rollout.name_any())
 }
 
 /// The Rollout whose turn it is when an object that it owns has changed.
