@@ -1,6 +1,8 @@
 //! Stories of a controller that is not allowed to see what it needs, or not able to: what it needs is
 //! told, and when it can see it, it goes on.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 use verdict::api::{AnalysisTemplate, Rollout, RolloutPhase, RolloutStatus};
@@ -88,6 +90,28 @@ async fn what_keeps_the_caches_from_being_filled_is_told() {
     world.until_phase(RolloutPhase::Healthy).await;
     assert_eq!(world.waits_for().await, "");
     assert_eq!(world.ready_pods().await, pods(&[("web:1", 10)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn caches_that_only_take_long_are_waited_for_in_silence() {
+    let world = World::without_sources().await;
+    world.server.set_faults(|asked| {
+        let is_list = (asked.verb, asked.resource.as_str()) == ("list", "replicasets");
+        if asked.user_agent == PROGRAM && is_list {
+            Fault::Delay(Duration::from_secs(50))
+        } else {
+            Fault::None
+        }
+    });
+    let running = world.start_rollouts();
+    world.create::<Rollout>(a_rollout(json!({}))).await;
+    seconds(45).await;
+    assert_eq!(running.readiness.missing(), ["ReplicaSet"]);
+    let rollout: Rollout = world.get("web").await;
+    let status = rollout.status;
+    assert!(status.is_none(), "nothing is written: {status:?}");
+    world.until_phase(RolloutPhase::Healthy).await;
+    assert!(world.messages("ReconciliationError").await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

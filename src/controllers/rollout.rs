@@ -25,6 +25,7 @@ mod report;
 mod series;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -61,8 +62,11 @@ use report::{tell, tell_blindness, tell_hindrance, write};
 /// Passes at the same time, as Argo's `--rollout-threads`.
 pub const DEFAULT_CONCURRENCY: u16 = 10;
 
-/// How long passes wait for the caches before Rollouts are told that they do.
+/// How long passes wait for the caches before Rollouts are told why they cannot be filled.
 const CACHES_FILLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often it is looked at then whether filling them has failed.
+const CACHES_LOOKED_AT: Duration = Duration::from_secs(1);
 
 /// How soon a pass over outdated facts is made again; the watch will have brought newer ones.
 const OUTDATED: Duration = Duration::from_millis(100);
@@ -107,19 +111,27 @@ struct Context {
 }
 
 impl Context {
-    /// Waits until all caches have been filled once; after a while, tells which are not, and why.
+    /// Waits until all caches have been filled once; after a while, tells which cannot be, and why.
+    /// Long lists only take their time: to write that to each of so many Rollouts would make it more.
     async fn filled(&self) -> Result<(), Error> {
-        let all = async {
+        let mut all = pin!(async {
             self.replica_sets.ready().await;
             self.analysis_runs.ready().await;
             self.experiments.ready().await;
             self.services.ready().await;
-        };
-        let filled = tokio::time::timeout_at(self.began + CACHES_FILLED_WITHIN, all).await;
-        filled.map_err(|_| {
-            let missing = self.setup.readiness.reasons();
-            Error::Observe(format!("the controller waits for {missing}"))
-        })
+        });
+        let readiness = &self.setup.readiness;
+        let mut until = self.began + CACHES_FILLED_WITHIN;
+        while timeout_at(until, &mut all).await.is_err() {
+            if readiness.has_failed() {
+                let missing = readiness.reasons();
+                return Err(Error::Observe(format!(
+                    "the controller waits for {missing}"
+                )));
+            }
+            until = Instant::now() + CACHES_LOOKED_AT;
+        }
+        Ok(())
     }
 
     fn cluster(&self) -> &Cluster {

@@ -97,6 +97,9 @@ where
                 Ok(event) => {
                     if std::mem::take(&mut lost) {
                         info!(kind, "watching again");
+                        if let Some(readiness) = &listing {
+                            readiness.heard(&kind);
+                        }
                     }
                     if matches!(event, watcher::Event::InitDone)
                         && let Some(readiness) = listing.take()

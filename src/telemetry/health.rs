@@ -38,6 +38,13 @@ impl Readiness {
         }
     }
 
+    /// `what` is on its way: that a try was in vain is over.
+    pub fn heard(&self, what: &str) {
+        if let Some(wait) = self.lock().get_mut(what) {
+            wait.why = None;
+        }
+    }
+
     /// `what` is there, once.
     pub fn reached(&self, what: &str) {
         let mut waiting = self.lock();
@@ -53,7 +60,13 @@ impl Readiness {
         self.lock().keys().cloned().collect()
     }
 
-    /// The same, with what is known of why: `Service (cannot list Services: forbidden)`.
+    /// Whether the last try for any of it was in vain. What only takes long has not failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.lock().values().any(|wait| wait.why.is_some())
+    }
+
+    /// What is missing, with what is known of why: `Service (cannot list Services: forbidden)`.
     #[must_use]
     pub fn reasons(&self) -> String {
         let waiting = self.lock();
@@ -135,6 +148,10 @@ mod tests {
         readiness.failed("Job", "nobody waits for it".to_owned());
         let why = "AnalysisRun (cannot list them: forbidden)";
         assert_eq!(readiness.reasons(), why);
+        assert!(readiness.has_failed());
+        readiness.heard("AnalysisRun");
+        assert!(!readiness.has_failed());
+        assert_eq!(readiness.reasons(), "AnalysisRun");
         readiness.reached("AnalysisRun");
         assert_eq!(status(router, "/readyz").await, StatusCode::OK);
     }
