@@ -9,6 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -154,6 +155,18 @@ impl Process {
             .iter()
             .filter_map(|ticks| ticks.parse::<u32>().ok())
             .sum()
+    }
+}
+
+impl Process {
+    /// Ends it as Kubernetes does: its Lease is free for the next one.
+    pub(crate) async fn end(mut self) {
+        let id = i32::try_from(self.0.id()).expect("it is a process id");
+        let pid = Pid::from_raw(id).expect("it is a process id");
+        kill_process(pid, Signal::TERM).expect("it runs");
+        while self.0.try_wait().expect("it is a child").is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn at_rest(settled: &Settled, rollouts: u32) {
     let idle = served.controller(&[]);
     served.until_quiet(&idle).await;
     let without = idle.resident_kib();
-    drop(idle);
+    idle.end().await;
     for number in 0..rollouts {
         settled.copy(number, &served.client).await;
     }
