@@ -113,7 +113,7 @@ async fn each_router_follows_the_steps_and_an_abort_takes_the_traffic_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_update_held_is_given_back_when_its_rollout_is_deleted() {
-    for router in routers::all() {
+    for router in routers::all().into_iter().chain([routers::alb_in_turns()]) {
         for is_noticed in [true, false] {
             let world = installed(&router).await;
             let before = router.written(&world).await;

@@ -201,28 +201,37 @@ fn last(list: &Value) -> &Value {
     list.as_array().unwrap().last().unwrap()
 }
 
-const ACTION: &str = "alb.ingress.kubernetes.io/actions.root";
+/// The annotation with the action of the Service that an Ingress names.
+pub(crate) const ROOT_ACTION: &str = "alb.ingress.kubernetes.io/actions.root";
 
-/// An Ingress whose action leads to one Service.
-fn ingress_of_alb(name: &str, stable: &str) -> (Kind, Value) {
+/// An action that leads to one Service.
+pub(crate) fn action_of_alb(stable: &str) -> String {
     let group = json!({ "ServiceName": stable, "ServicePort": "80", "Weight": 100 });
     let forward = json!({ "TargetGroups": [group] });
     // In the order in which actions are written.
-    let action = format!(r#"{{"Type":"forward","ForwardConfig":{forward}}}"#);
+    format!(r#"{{"Type":"forward","ForwardConfig":{forward}}}"#)
+}
+
+/// An Ingress whose action leads to one Service.
+fn ingress_of_alb(name: &str, stable: &str) -> (Kind, Value) {
     let port = json!({ "name": "use-annotation" });
     let backend = json!({ "service": { "name": "root", "port": port } });
     let path = json!({ "path": "/*", "pathType": "ImplementationSpecific", "backend": backend });
     let rules = json!([{ "host": "web.example.com", "http": { "paths": [path] } }]);
     let object = json!({
-        "metadata": { "name": name, "annotations": { ACTION: action } },
+        "metadata": { "name": name, "annotations": { ROOT_ACTION: action_of_alb(stable) } },
         "spec": { "ingressClassName": "alb", "rules": rules },
     });
     (INGRESS, object)
 }
 
-/// The parts that the action of an Ingress gives to these Services.
-pub(crate) fn parts_at_alb(ingress: &Value, services: [&str; 2]) -> Option<(i64, i64)> {
-    let action = ingress["metadata"]["annotations"][ACTION].as_str()?;
+/// The parts that an action of an Ingress gives to these Services.
+pub(crate) fn parts_at_alb(
+    ingress: &Value,
+    action: &str,
+    services: [&str; 2],
+) -> Option<(i64, i64)> {
+    let action = ingress["metadata"]["annotations"][action].as_str()?;
     let action: Value = serde_json::from_str(action).unwrap();
     let groups = action["ForwardConfig"]["TargetGroups"].as_array().unwrap();
     let part = |service: &str| {
@@ -248,7 +257,7 @@ pub(crate) fn alb() -> Router {
         ],
         kinds: vec![INGRESS],
         weights: |objects| {
-            let of = |ingress| parts_at_alb(ingress, ["canary", "stable"]);
+            let of = |ingress| parts_at_alb(ingress, ROOT_ACTION, ["canary", "stable"]);
             let parts: Vec<_> = objects.iter().filter_map(of).collect();
             assert_eq!(parts[0], parts[1], "all its Ingresses are divided alike");
             parts[0]
@@ -268,7 +277,7 @@ pub(crate) fn alb_in_turns() -> Router {
             ingress_of_alb("alb-inner", "ping"),
         ],
         weights: |objects| {
-            let of = |ingress| parts_at_alb(ingress, ["pong", "ping"]);
+            let of = |ingress| parts_at_alb(ingress, ROOT_ACTION, ["pong", "ping"]);
             objects.iter().find_map(of).unwrap()
         },
         ..alb()
