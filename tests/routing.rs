@@ -7,6 +7,7 @@ mod missing;
 mod sharing;
 
 use std::sync::Arc;
+mod weights;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::api::PropagationPolicy;

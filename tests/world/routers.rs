@@ -127,11 +127,16 @@ pub(crate) fn nginx() -> Router {
         )],
         kinds: vec![INGRESS],
         weights: |objects| {
-            let annotations = |object: &Value| object["metadata"]["annotations"].clone();
-            let mut canaries = objects.iter().map(annotations);
-            let weight = "nginx.ingress.kubernetes.io/canary-weight";
-            let canary = canaries.find_map(|it| it[weight].as_str()?.parse().ok());
-            (canary.unwrap_or(0), 100 - canary.unwrap_or(0))
+            let annotation = |name: &str| {
+                let key = format!("nginx.ingress.kubernetes.io/{name}");
+                let annotations = objects.iter().map(|it| &it["metadata"]["annotations"]);
+                { annotations }.find_map(|all| all[&key].as_str()?.parse::<i64>().ok())
+            };
+            let canary = annotation("canary-weight").unwrap_or(0);
+            (
+                canary,
+                annotation("canary-weight-total").unwrap_or(100) - canary,
+            )
         },
     }
 }
