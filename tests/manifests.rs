@@ -13,6 +13,7 @@ use verdict::api::{AnalysisRun, AnalysisTemplate, Experiment, Phase, Rollout, Ro
 use verdict::rollout::operations;
 
 use crate::leader::Replica;
+use crate::routing::registration;
 use crate::world::release::a_rollout;
 use crate::world::routers::together;
 use crate::world::{PROGRAM, World, seconds};
@@ -211,6 +212,10 @@ async fn asked_for(world: &World, story: impl Future<Output = ()>) -> BTreeSet<G
     let replica = Replica::start(world, PROGRAM);
     story.await;
     replica.stop().await;
+    asked_in(world)
+}
+
+fn asked_in(world: &World) -> BTreeSet<Grant> {
     let accesses = world.server.accesses();
     let ours = accesses.keys().filter(|access| access.program == PROGRAM);
     ours.map(|access| {
@@ -254,6 +259,7 @@ async fn the_role_grants_what_the_controllers_ask_for() {
     let world = World::without_sources().await;
     let story = Box::pin(asked_for(&world, a_story_of_routers(&world)));
     asked.extend(story.await);
+    asked.extend(asked_in(&registration::a_late_registration().await));
     let granted = granted();
     let missing: Vec<&Grant> = asked.difference(&granted).collect();
     assert!(missing.is_empty(), "not granted: {missing:?}");

@@ -1,13 +1,15 @@
 //! Stories of traffic: each router divides it as the steps say, and gives everything back.
 
 mod alb;
+mod aws;
 mod gateway_api;
 mod managed_routes;
 mod missing;
+pub(crate) mod registration;
 mod sharing;
+mod weights;
 
 use std::sync::Arc;
-mod weights;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::api::PropagationPolicy;

@@ -22,6 +22,7 @@ mod istio;
 mod nginx;
 mod object;
 mod plugin;
+mod registration;
 mod smi;
 mod split;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::api::{CanaryStrategy, Problem};
 pub use abilities::{Abilities, InVain, asked_in_vain};
 pub use hold::{HELD_BY, Holder, holders, names, release};
 pub use object::{Call, Known, Notice, Place, Query, Resource, Verification, Verified, Write};
+pub use registration::registered;
 pub use split::{Pair, Route, Split, Subject, Version};
 
 /// Where routers are configured.
@@ -101,6 +103,9 @@ pub struct Versions {
     /// The tag by which AWS Load Balancer Controller says whose a target group is, if the weights of
     /// load balancers are to be verified. Default: they are not.
     pub alb_verified_by_tag: Option<String>,
+    /// Group and version of `TargetGroupBindings`, if AWS is to know all pods of a version before the one
+    /// before it goes. Default: it need not.
+    pub target_group_bindings: Option<(String, String)>,
     /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
     pub traefik: (String, String),
     /// Classes of the Ingresses that NGINX serves, beside those that say so in their name. Default:
@@ -118,6 +123,7 @@ impl Default for Versions {
             app_mesh: "v1beta2".to_owned(),
             alb_ingress_classes: vec!["alb".to_owned()],
             alb_verified_by_tag: None,
+            target_group_bindings: None,
             traefik: owned("traefik.io", "v1alpha1"),
             nginx_ingress_classes: vec!["nginx".to_owned()],
         }

@@ -24,7 +24,7 @@ use crate::traffic_routers::{
 
 /// How soon a weight is looked at again that its router does not confirm. Argo's
 /// `ROLLOUT_VERIFY_RETRY_INTERVAL`.
-const VERIFY_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+pub(in crate::rollout) const VERIFY_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the routers of a pass have to say.
 #[derive(Debug, Default)]
@@ -216,7 +216,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn is_known_to_wait_for(&self, why: &str) -> bool {
+    /// Whether that is what the Rollout waits for since a pass before this one.
+    pub(in crate::rollout) fn is_known_to_wait_for(&self, why: &str) -> bool {
         let waiting = status::condition(&self.old, &ConditionType::Waiting);
         waiting.is_some_and(|waiting| waiting.message.contains(why))
     }
