@@ -398,6 +398,14 @@ fn the_objects_of_all_routers_must_fit() {
         // What is in none of the files is nobody's mistake.
         assert_found(&routed(routing, "kind: A\napiVersion: v1\n"), &[]);
     }
+    let services =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: canary}\nspec: {ports: [{port: 81}]}\n";
+    let ported = "apiVersion: traefik.io/v1alpha1\nkind: TraefikService\nmetadata: {name: ts}\nspec: \
+        {weighted: {services: [{name: stable, port: 80}, {name: canary, port: 80}]}}\n";
+    let text = routed("traefik: {weightedTraefikServiceName: ts}", ported);
+    let found = found(&format!("{text}---\n{services}"));
+    let expected = "Invalid value: \"ts\": Service `canary` has no port 80";
+    assert!(found.iter().any(|it| it.contains(expected)), "{found:#?}");
     let old = "apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\nmetadata: {name: in}\nspec: {rules: \
         [{http: {paths: [{backend: {serviceName: stable, servicePort: 80}}]}}]}\n";
     assert_found(&routed("nginx: {stableIngress: in}", old), &[]);

@@ -22,6 +22,7 @@ mod istio;
 mod nginx;
 mod object;
 mod plugin;
+mod ports;
 mod registration;
 mod smi;
 mod split;
@@ -29,11 +30,14 @@ mod split;
 mod testing;
 mod traefik;
 
+use std::collections::BTreeSet;
+
 use crate::api::{CanaryStrategy, Problem};
 
 pub use abilities::{Abilities, InVain, asked_in_vain};
 pub use hold::{HELD_BY, Holder, holders, names, release};
 pub use object::{Call, Known, Notice, Place, Query, Resource, Verification, Verified, Write};
+pub use ports::PortUse;
 pub use registration::registered;
 pub use split::{Pair, Route, Split, Subject, Version};
 
@@ -65,6 +69,12 @@ pub trait Router {
     /// What is wrong with the objects that the Rollout names: missing, of another kind than
     /// expected, without the routes or Services that it names.
     fn problems(&self, known: &Known) -> Vec<Problem>;
+
+    /// The ports at which its objects, which nothing is wrong with, lead to the Rollout's Services.
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let _ = known;
+        BTreeSet::new()
+    }
 
     /// What has to be written so that the traffic is divided like this; nothing if it is.
     ///

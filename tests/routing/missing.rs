@@ -1,5 +1,7 @@
 //! Stories of routers whose objects are not there: each is named, and waited for.
 
+use k8s_openapi::api::core::v1::Service;
+
 use super::*;
 
 /// The end of what is said of a router without its objects.
@@ -109,5 +111,43 @@ async fn an_ingress_of_another_class_is_told_from_what_was_expected() {
         world.create::<Rollout>(a_rollout(a_canary(&other))).await;
         let message = world.until_phase(RolloutPhase::Degraded).await.message;
         assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// A router whose objects lead to port 81, which the Services have not.
+fn at_another_port(router: &Router) -> Router {
+    let text = |value: &Value| value.to_string().replace("80", "81");
+    let mut other = router.clone();
+    other.routing = serde_json::from_str(&text(&router.routing)).unwrap();
+    for (_, object) in &mut other.objects {
+        *object = serde_json::from_str(&text(object)).unwrap();
+    }
+    other
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_a_service_has_not_is_named_and_waited_for() {
+    let by_ports = [
+        nginx(),
+        traefik(),
+        routers::apisix(),
+        routers::ambassador(),
+        routers::alb(),
+        routers::http_route(),
+    ];
+    for router in by_ports {
+        let (router, name) = (at_another_port(&router), router.name);
+        let world = installed(&router).await;
+        let _running = world.start_rollouts();
+        world.create::<Rollout>(a_rollout(a_canary(&router))).await;
+        let message = world.until_phase(RolloutPhase::Degraded).await.message;
+        let expected = "Service `canary` has no port 81";
+        assert!(message.contains(expected), "{name}: {message}");
+        let ports = json!({ "spec": { "ports": [{ "port": 81, "targetPort": 8080 }] } });
+        world.merge::<Service>("canary", ports.clone()).await;
+        let is_next = |status: &RolloutStatus| status.message.contains("Service `stable` has no");
+        world.until_status(is_next).await;
+        world.merge::<Service>("stable", ports).await;
+        world.until_phase(RolloutPhase::Healthy).await;
     }
 }

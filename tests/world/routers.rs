@@ -314,7 +314,7 @@ fn smi() -> Router {
     }
 }
 
-fn ambassador() -> Router {
+pub(crate) fn ambassador() -> Router {
     let kind = Kind("getambassador.io/v2", "Mapping", "mappings");
     let spec = json!({ "prefix": "/", "service": "stable:80" });
     Router {

@@ -19,7 +19,7 @@ use crate::rollout::plan::{Canary, Step};
 use crate::rollout::status;
 use crate::rollout::waiting::{Reason, Waiting};
 use crate::traffic_routers::{
-    self, Holder, InVain, Query, Router, Split, Subject, Verification, Verified,
+    self, Holder, InVain, PortUse, Query, Router, Split, Subject, Verification, Verified,
 };
 
 /// How soon a weight is looked at again that its router does not confirm. Argo's
@@ -98,7 +98,10 @@ impl<'a> Pass<'a> {
                 continue;
             }
             // One version of a kind may do without another.
-            let found = router.problems(known);
+            let mut found = router.problems(known);
+            if found.is_empty() {
+                found = self.unknown_ports(&*router);
+            }
             match unavailable.filter(|_| !found.is_empty()) {
                 Some(why) => {
                     let why = format!("Invalid value: {}: {why}", router.name());
@@ -108,6 +111,14 @@ impl<'a> Pass<'a> {
             }
         }
         problems
+    }
+
+    /// Ports at which a router's objects lead to Services that have no such port.
+    fn unknown_ports(&self, router: &dyn Router) -> Vec<Problem> {
+        let observed = self.observed;
+        let ports = router.ports(&observed.routers).into_iter();
+        let problem = |port: PortUse| port.problem(observed.services.get(&port.service)?);
+        ports.filter_map(problem).collect()
     }
 
     /// Has the routers divide the traffic like this.

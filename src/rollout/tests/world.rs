@@ -164,7 +164,8 @@ impl World {
     /// With Services for the pods of all versions.
     pub(super) fn with_services(mut self, names: &[&str]) -> Self {
         for name in names {
-            let service = json!({"metadata": {"name": name}, "spec": {"selector": {"app": "web"}}});
+            let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+            let service = json!({"metadata": {"name": name}, "spec": spec});
             let service = serde_json::from_value(service).unwrap();
             self.services.insert((*name).to_owned(), service);
         }
