@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Service;
 use super::*;
 
 /// The end of what is said of a router without its objects.
-const TABLE: [(&str, &str); 12] = [
+const TABLE: [(&str, &str); 13] = [
     (
         "istio",
         r#"istio.virtualService.name: Invalid value: "web": virtualservices.networking.istio.io "web" not found"#,
@@ -53,6 +53,10 @@ const TABLE: [(&str, &str); 12] = [
     (
         "tlsRoute",
         r#"plugins[argoproj-labs/gatewayAPI].tlsRoute: Invalid value: "web": tlsroutes.gateway.networking.k8s.io "web" not found"#,
+    ),
+    (
+        "linkerd",
+        r#"plugins[argoproj-labs/gatewayAPI].httpRoutes[0].name: Invalid value: "mesh": httproutes.policy.linkerd.io "mesh" not found"#,
     ),
 ];
 

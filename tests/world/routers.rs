@@ -429,6 +429,18 @@ pub(crate) fn grpc_route() -> Router {
     let kind = Kind("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes");
     gateway("grpcRoute", kind, "grpcRoute")
 }
+/// Linkerd, by the kind of route that it brings itself.
+fn linkerd() -> Router {
+    let kind = Kind("policy.linkerd.io/v1beta3", "HTTPRoute", "httproutes");
+    let mut router = gateway("linkerd", kind, "httpRoute");
+    let settings = json!({ "httpRoutes": [{ "name": "mesh" }] });
+    router.routing = json!({ "plugins": { "argoproj-labs/gatewayAPI": settings } });
+    let route = &mut router.objects[0].1;
+    route["metadata"]["name"] = json!("mesh");
+    route["spec"]["parentRefs"] = json!([{ "group": "core", "kind": "Service", "name": "web" }]);
+    router
+}
+
 
 fn tcp_route() -> Router {
     let kind = Kind("gateway.networking.k8s.io/v1", "TCPRoute", "tcproutes");
@@ -461,6 +473,7 @@ pub(crate) fn all() -> Vec<Router> {
         http_route(),
         grpc_route(),
         tcp_route(),
+        linkerd(),
         tls_route(),
     ]
 }
