@@ -361,8 +361,7 @@ fn app_mesh() -> Router {
             (node, named("canary", pods.clone())),
             (node, named("stable", pods)),
         ],
-        // What its nodes select follows the versions, and stays with the last one.
-        kinds: vec![router],
+        kinds: vec![router, node],
         weights: |objects| {
             let route = &objects[0]["spec"]["routes"][0]["httpRoute"];
             let targets = &route["action"]["weightedTargets"];
@@ -429,6 +428,7 @@ pub(crate) fn grpc_route() -> Router {
     let kind = Kind("gateway.networking.k8s.io/v1", "GRPCRoute", "grpcroutes");
     gateway("grpcRoute", kind, "grpcRoute")
 }
+
 /// Linkerd, by the kind of route that it brings itself.
 fn linkerd() -> Router {
     let kind = Kind("policy.linkerd.io/v1beta3", "HTTPRoute", "httproutes");
@@ -440,7 +440,6 @@ fn linkerd() -> Router {
     route["spec"]["parentRefs"] = json!([{ "group": "core", "kind": "Service", "name": "web" }]);
     router
 }
-
 
 fn tcp_route() -> Router {
     let kind = Kind("gateway.networking.k8s.io/v1", "TCPRoute", "tcproutes");
@@ -473,8 +472,8 @@ pub(crate) fn all() -> Vec<Router> {
         http_route(),
         grpc_route(),
         tcp_route(),
-        linkerd(),
         tls_route(),
+        linkerd(),
     ]
 }
 
