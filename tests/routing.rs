@@ -131,7 +131,12 @@ async fn what_an_update_held_is_given_back_when_its_rollout_is_deleted() {
                 running.kill().await;
                 None
             };
-            let policy = PropagationPolicy::Background;
+            // Argo CD deletes what is the Rollout's before the Rollout itself.
+            let policy = if is_noticed {
+                PropagationPolicy::Foreground
+            } else {
+                PropagationPolicy::Background
+            };
             world.delete::<Rollout>("web", policy).await;
             seconds(60).await;
             let _running = running.unwrap_or_else(|| world.start_rollouts());

@@ -326,7 +326,10 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
             return Err(Error::Observe(why));
         }
     };
-    context.objects.keep_only(&key_of(rollout), &asked);
+    // One that is being deleted asks for nothing, and lets go of what it holds when it is gone.
+    if rollout.metadata.deletion_timestamp.is_none() {
+        context.objects.keep_only(&key_of(rollout), &asked);
+    }
     Span::current().record("changes", decision.changes.len());
     let done = match act::carry_out(&observed, &decision.changes, context).await {
         Ok(done) => done,
