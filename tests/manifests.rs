@@ -22,11 +22,14 @@ const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
 
 /// What is granted and not part of the story: names that are taken, an analysis or an Experiment that
 /// is stopped, cluster-wide templates, owning objects where that is guarded, routes by header of
-/// APISIX, Istio's subsets, and the Secret that names Istio's cluster.
-const UNASKED: [&str; 13] = [
+/// APISIX, `TrafficSplits` of Rollouts that go on otherwise (others are collected with theirs), Services of
+/// Experiments, Istio's subsets, and the Secret that names Istio's cluster.
+const UNASKED: [&str; 15] = [
     "create apisixroutes",
     "delete apisixroutes",
+    "delete trafficsplits",
     "get replicasets",
+    "get services",
     "get analysisruns",
     "update analysisruns/finalizers",
     "get clusteranalysistemplates",

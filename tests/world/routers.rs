@@ -361,7 +361,8 @@ fn app_mesh() -> Router {
             (node, named("canary", pods.clone())),
             (node, named("stable", pods)),
         ],
-        kinds: vec![router, node],
+        // What its nodes select follows the versions, and stays with the last one.
+        kinds: vec![router],
         weights: |objects| {
             let route = &objects[0]["spec"]["routes"][0]["httpRoute"];
             let targets = &route["action"]["weightedTargets"];
