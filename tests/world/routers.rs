@@ -430,10 +430,11 @@ pub(crate) fn grpc_route() -> Router {
     gateway("grpcRoute", kind, "grpcRoute")
 }
 
-/// Linkerd, by the kind of route that it brings itself.
+/// Linkerd, by the kind of route that it brings itself. The Gateway API's is installed, too.
 fn linkerd() -> Router {
     let kind = Kind("policy.linkerd.io/v1beta3", "HTTPRoute", "httproutes");
     let mut router = gateway("linkerd", kind, "httpRoute");
+    router.kinds.push(HTTP_ROUTE);
     let settings = json!({ "httpRoutes": [{ "name": "mesh" }] });
     router.routing = json!({ "plugins": { "argoproj-labs/gatewayAPI": settings } });
     let route = &mut router.objects[0].1;

@@ -42,8 +42,8 @@ pub(super) fn note(node: &mut Value, former: &[&str]) {
 
 /// Lets a node select what it did before. What somebody has changed in its selector since stays.
 pub(super) fn restore(node: &mut Value) {
-    let note = node["metadata"]["annotations"][BEFORE].as_str();
-    let Some(before) = note.and_then(|note| serde_json::from_str::<Value>(note).ok()) else {
+    let noted = node["metadata"]["annotations"][BEFORE].as_str();
+    let Some(before) = noted.and_then(|text| serde_json::from_str::<Value>(text).ok()) else {
         return;
     };
     if let Some(annotations) = node.pointer_mut("/metadata/annotations") {
