@@ -20,6 +20,15 @@ impl Problem {
         Self::new(field, format!("Invalid value: \"{value}\": {why}"))
     }
 
+    /// Kubernetes quotes texts, and no numbers.
+    pub(crate) fn invalid_number(
+        field: impl Into<String>,
+        number: impl Into<i64>,
+        why: impl fmt::Display,
+    ) -> Self {
+        Self::new(field, format!("Invalid value: {}: {why}", number.into()))
+    }
+
     pub(crate) fn required(field: impl Into<String>, why: impl fmt::Display) -> Self {
         Self::new(field, format!("Required value: {why}"))
     }

@@ -17,6 +17,7 @@ mod laws_blue_green;
 mod laws_traffic;
 mod plugins;
 mod refusals;
+mod rules;
 mod services;
 mod traffic;
 mod waiting;
