@@ -111,3 +111,25 @@ async fn an_ingress_of_another_class_is_told_from_what_was_expected() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_not_installed_holds_a_router_that_makes_its_object() {
+    let world = World::without_sources().await;
+    world.create_services(&["canary", "stable"]).await;
+    let mut all = routers::all().into_iter();
+    let router = all.find(|it| it.name == "smi").unwrap();
+    let _running = world.start_rollouts();
+    start(&world, &router).await;
+    seconds(300).await;
+    let waiting = world.waits_for().await;
+    let expected = "TrafficRoutingError: SMI: the cluster has no trafficsplits of \
+        split.smi-spec.io/v1alpha1: is it installed?; since ";
+    assert!(waiting.starts_with(expected), "{waiting}");
+    let told = world.messages("TrafficRoutingError").await;
+    assert_eq!(told.len(), 1, "told once: {told:?}");
+    assert_eq!(world.ready_pods().await, pods(&[("web:1", 10)]));
+    router.install(&world).await;
+    world.until_status(|status| weight(status) == Some(0)).await;
+    assert_eq!(world.waits_for().await, "");
+    assert_eq!(router.weights(&world).await, (0, 100));
+}

@@ -20,6 +20,7 @@ mod refusals;
 mod rules;
 mod services;
 mod traffic;
+mod unread;
 mod waiting;
 mod world;
 

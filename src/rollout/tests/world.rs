@@ -36,6 +36,8 @@ pub(super) struct World {
     /// What divides the traffic.
     pub(super) routers: BTreeMap<Place, Arc<Value>>,
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
+    /// What cannot be read.
+    pub(super) is_unread: Option<fn(&Want) -> bool>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
     pub(super) ended: Vec<Ended>,
@@ -69,6 +71,7 @@ impl World {
             asked: vec![],
             routers: BTreeMap::new(),
             known: vec![],
+            is_unread: None,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
             ended: vec![],
@@ -218,6 +221,7 @@ impl World {
             templates: Templates::default(),
             workload: None,
             pods: None,
+            unread: BTreeMap::new(),
             plugins: BTreeMap::new(),
             routers: Known::default(),
             versions: Arc::default(),
@@ -252,6 +256,10 @@ impl World {
                 return (decision, asked);
             }
             for want in decision.wants {
+                if self.is_unread.is_some_and(|is_unread| is_unread(&want)) {
+                    observed.unread.insert(want, "forbidden".to_owned());
+                    continue;
+                }
                 match want {
                     Want::Template(key) => {
                         let found = self.known.iter().find(|(name, _)| *name == key.name);
