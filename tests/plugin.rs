@@ -3,6 +3,7 @@
 
 mod desk;
 mod explaining;
+mod forms;
 mod making;
 mod operating;
 mod reading;
