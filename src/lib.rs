@@ -14,6 +14,9 @@ pub mod api;
 /// The language of `successCondition` and `failureCondition`.
 pub mod expression;
 
+/// Text that stands in XML and HTML.
+pub mod markup;
+
 /// Metric sources: which request asks, and how the reply is read.
 pub mod metric_providers;
 

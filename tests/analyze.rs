@@ -189,6 +189,16 @@ async fn a_run_is_told_line_by_line_and_reported_in_every_form() {
     assert_eq!(run["status"]["phase"], "Failed");
 }
 
+/// A template with mistakes of all kinds.
+fn all_wrong(folder: &Folder) -> String {
+    let metrics = json!([
+        { "name": "", "count": "x", "onNoData": "Panic" },
+        ratio("m", "x", &json!({ "successCondition": "result[0] >= {{args.typo}} )" })),
+        ratio("m", "x", &json!({ "successCondition": "result[0] >" })),
+    ]);
+    folder.write("all.yaml", &template("t", &metrics, &args()))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_run_is_said_at_once_and_in_full() {
     let folder = Folder::new("analyze-refused");
@@ -228,6 +238,7 @@ async fn what_cannot_be_run_is_said_at_once_and_in_full() {
         (&files[2], vec!["--arg", "source=a", "--arg", "minimun=1"]),
         (&files[2], vec!["--arg", "source=a", "--metric", "^latency"]),
         (&files[3], vec![]),
+        (&all_wrong(&folder), vec!["--arg", "typo=1"]),
         (&files[4], vec![]),
         (&files[5], vec![]),
     ] {

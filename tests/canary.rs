@@ -2,6 +2,7 @@
 //! by the story.
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -10,6 +11,8 @@ use verdict::rollout::{labels, operations};
 
 use crate::world::release::{a_rollout, pods};
 use crate::world::{Running, World, seconds};
+
+const NEVER_READY: &str = "simulation.verdict.dev/never-ready";
 
 /// A cluster in which version 1 of a Rollout runs whose spec is changed by this.
 async fn running(canary: Value, spec: Value) -> (World, Running) {
@@ -44,9 +47,18 @@ impl World {
         self.merge_status(json!({ "pauseConditions": null })).await;
     }
 
+    /// Lets one pod of those that never get ready do so.
+    async fn let_one_work(&self) {
+        let pods = self.list::<Pod>().await;
+        let broken = |pod: &&Pod| pod.annotations().get(NEVER_READY) == Some(&"true".to_owned());
+        let name = pods.iter().find(broken).unwrap().name_any();
+        let patch = json!({ "metadata": { "annotations": { NEVER_READY: null } } });
+        self.merge::<Pod>(&name, patch).await;
+    }
+
     /// Releases a version whose pods never get ready.
     async fn release_what_never_works(&self) {
-        let never = json!({ "simulation.verdict.dev/never-ready": "true" });
+        let never = json!({ NEVER_READY: "true" });
         let template = json!({ "metadata": { "annotations": never } });
         let patch = json!({ "spec": { "template": template } });
         self.merge::<Rollout>("web", patch).await;
@@ -192,17 +204,30 @@ async fn what_is_undone_on_its_way_leaves_the_stable_version_as_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_step_waits_for_as_many_pods_as_the_spec_says() {
-    let mut canary = two_steps();
-    let few = json!({ "type": "Pods", "value": 0 });
-    let spec = json!({ "progressDeadlineSeconds": 60 });
-    for (threshold, phase) in [
-        (Value::Null, RolloutPhase::Degraded),
-        (few, RolloutPhase::Paused),
+    let of = |kind: &str, value: i32| json!({ "type": kind, "value": value });
+    // The step asks for two pods.
+    for (threshold, needed) in [
+        (Value::Null, 2),
+        (of("Percent", 51), 2),
+        (of("Percent", 50), 1),
+        (of("Pods", 2), 2),
+        (of("Pods", 1), 1),
+        (of("Pods", 0), 0),
     ] {
-        canary["replicaProgressThreshold"] = threshold;
-        let (world, _running) = running(canary.clone(), spec.clone()).await;
+        let mut canary = two_steps();
+        canary["replicaProgressThreshold"] = threshold.clone();
+        let (world, _running) = running(canary, json!({})).await;
         world.release_what_never_works().await;
-        world.until_phase(phase).await;
+        for ready in 0..needed {
+            seconds(60).await;
+            let status = world.status().await;
+            assert_eq!(status.current_step_index, Some(0), "{ready}: {threshold}");
+            world.let_one_work().await;
+        }
+        let status = world.until_phase(RolloutPhase::Paused).await;
+        assert_eq!(status.current_step_index, Some(1), "{threshold}");
+        let ready = usize::try_from(status.ready_replicas).unwrap();
+        assert_eq!(ready, 8 + needed, "{threshold}");
     }
 }
 

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use verdict::api::{AnalysisTemplate, Rollout, RolloutPhase, RolloutStatus};
+use verdict::api::{AnalysisRun, AnalysisTemplate, Rollout, RolloutPhase, RolloutStatus};
 use verdict::apiserver::Fault;
 
 use crate::world::release::{a_rollout, pods};
@@ -138,4 +139,71 @@ async fn a_workload_that_cannot_be_read_is_not_said_to_be_missing() {
     world.until_phase(RolloutPhase::Healthy).await;
     assert_eq!(world.waits_for().await, "");
     assert_eq!(world.ready_pods().await, pods(&[("web:1", 2)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_cannot_be_listed_hold_a_restart_and_nothing_else() {
+    let world = World::without_sources().await;
+    let _running = world.start_rollouts();
+    let steps = json!({ "steps": [{ "setWeight": 50 }, { "pause": {} }] });
+    world.create::<Rollout>(a_rollout(steps)).await;
+    world.until_phase(RolloutPhase::Healthy).await;
+    world.release("web:2").await;
+    world.until_phase(RolloutPhase::Paused).await;
+    world.forbid("pods");
+    let restart = json!({ "spec": { "restartAt": world.clock.now() } });
+    world.merge::<Rollout>("web", restart).await;
+    seconds(300).await;
+    let waiting = world.waits_for().await;
+    let expected = "CannotObserve: cannot list Pods in `default`: ";
+    assert!(waiting.starts_with(expected), "{waiting}");
+    let told = world.messages("ReconciliationError").await;
+    assert_eq!(told.len(), 1, "told once: {told:?}");
+    // An autoscaler and somebody who aborts are heard and followed.
+    let more = json!({ "spec": { "replicas": 20 } });
+    world.merge::<Rollout>("web", more).await;
+    seconds(120).await;
+    assert_eq!(
+        world.ready_pods().await,
+        pods(&[("web:1", 10), ("web:2", 10)])
+    );
+    world.merge_status(json!({ "abort": true })).await;
+    seconds(120).await;
+    assert_eq!(world.ready_pods().await, pods(&[("web:1", 20)]));
+    assert_eq!(world.status().await.restarted_at, None);
+    world.server.clear_faults();
+    let is_restarted = |status: &RolloutStatus| status.restarted_at.is_some();
+    world.until_status(is_restarted).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_is_followed_when_the_run_of_its_analysis_can_be_neither_found_nor_read() {
+    let world = World::without_sources().await;
+    let _running = world.start_rollouts();
+    create_template(&world).await;
+    world.create::<Rollout>(a_rollout(an_analysis())).await;
+    world.until_phase(RolloutPhase::Healthy).await;
+    world.release("web:2").await;
+    let slot = |status: &RolloutStatus| status.canary.current_step_analysis_run_status.clone();
+    let status = world.until_status(|status| slot(status).is_some()).await;
+    let run = slot(&status).unwrap().name;
+    world.judge(&run, "Running", "").await;
+    let is_running = |status: &RolloutStatus| slot(status).is_some_and(|it| it.status.is_some());
+    world.until_status(is_running).await;
+    world.server.set_faults(move |request| {
+        let reads = request.verb == "get" && request.user_agent == PROGRAM;
+        if reads && request.resource == "analysisruns" {
+            Fault::Status(500)
+        } else {
+            Fault::None
+        }
+    });
+    let runs = world.api::<AnalysisRun>();
+    runs.delete(&run, &DeleteParams::default()).await.unwrap();
+    seconds(60).await;
+    let waiting = world.waits_for().await;
+    assert!(waiting.starts_with("CannotObserve: "), "{waiting}");
+    world.merge_status(json!({ "abort": true })).await;
+    seconds(120).await;
+    assert_eq!(world.ready_pods().await, pods(&[("web:1", 10)]));
 }

@@ -10,6 +10,7 @@ use regex::Regex;
 const ORDER: &[&str] = &[
     "api",
     "expression",
+    "markup",
     "judge",
     "metric_providers",
     "traffic_routers",
@@ -37,6 +38,7 @@ const ORDER: &[&str] = &[
 const PURE: &[&str] = &[
     "api",
     "expression",
+    "markup",
     "judge",
     "metric_providers",
     "traffic_routers",

@@ -32,6 +32,7 @@ mod processes;
 mod prometheus_verdict;
 mod readme;
 mod releases;
+mod replica_sets;
 mod restart;
 mod rollouts;
 mod routing;

@@ -13,6 +13,7 @@ use verdict::api::{AnalysisRun, AnalysisTemplate, Experiment, Phase, Rollout, Ro
 use verdict::rollout::operations;
 
 use crate::leader::Replica;
+use crate::routing::registration;
 use crate::world::release::a_rollout;
 use crate::world::routers::together;
 use crate::world::{PROGRAM, World, seconds};
@@ -21,11 +22,14 @@ const CONTROLLER: &str = include_str!("../deploy/manifests/controller.yaml");
 
 /// What is granted and not part of the story: names that are taken, an analysis or an Experiment that
 /// is stopped, cluster-wide templates, owning objects where that is guarded, routes by header of
-/// APISIX, Istio's subsets, and the Secret that names Istio's cluster.
-const UNASKED: [&str; 13] = [
+/// APISIX, `TrafficSplits` of Rollouts that go on otherwise (others are collected with theirs), Services of
+/// Experiments, Istio's subsets, and the Secret that names Istio's cluster.
+const UNASKED: [&str; 15] = [
     "create apisixroutes",
     "delete apisixroutes",
+    "delete trafficsplits",
     "get replicasets",
+    "get services",
     "get analysisruns",
     "update analysisruns/finalizers",
     "get clusteranalysistemplates",
@@ -211,6 +215,10 @@ async fn asked_for(world: &World, story: impl Future<Output = ()>) -> BTreeSet<G
     let replica = Replica::start(world, PROGRAM);
     story.await;
     replica.stop().await;
+    asked_in(world)
+}
+
+fn asked_in(world: &World) -> BTreeSet<Grant> {
     let accesses = world.server.accesses();
     let ours = accesses.keys().filter(|access| access.program == PROGRAM);
     ours.map(|access| {
@@ -254,6 +262,7 @@ async fn the_role_grants_what_the_controllers_ask_for() {
     let world = World::without_sources().await;
     let story = Box::pin(asked_for(&world, a_story_of_routers(&world)));
     asked.extend(story.await);
+    asked.extend(asked_in(&registration::a_late_registration().await));
     let granted = granted();
     let missing: Vec<&Grant> = asked.difference(&granted).collect();
     assert!(missing.is_empty(), "not granted: {missing:?}");

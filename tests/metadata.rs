@@ -247,7 +247,7 @@ async fn labels_that_the_selector_looks_at_are_refused() {
         "spec.strategy.canary.canaryMetadata.labels: Invalid value: {\"app\":\"other\",\"role\":\
          \"canary\",\"tier\":\"test\"}: with them, `selector` does not match template `labels`",
         "AntiAffinity must have exactly one strategy listed",
-        "spec.strategy.canary.antiAffinity.weight: Invalid value: \"101\": AntiAffinity weight must \
+        "spec.strategy.canary.antiAffinity.weight: Invalid value: 101: AntiAffinity weight must \
          be between 1-100",
     ] {
         assert!(message.contains(expected), "{message}");

@@ -1,10 +1,13 @@
 //! Stories of traffic: each router divides it as the steps say, and gives everything back.
 
 mod alb;
+mod aws;
 mod gateway_api;
 mod managed_routes;
 mod missing;
+pub(crate) mod registration;
 mod sharing;
+mod weights;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,7 +116,7 @@ async fn each_router_follows_the_steps_and_an_abort_takes_the_traffic_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_update_held_is_given_back_when_its_rollout_is_deleted() {
-    for router in routers::all() {
+    for router in routers::all().into_iter().chain([routers::alb_in_turns()]) {
         for is_noticed in [true, false] {
             let world = installed(&router).await;
             let before = router.written(&world).await;
@@ -128,7 +131,12 @@ async fn what_an_update_held_is_given_back_when_its_rollout_is_deleted() {
                 running.kill().await;
                 None
             };
-            let policy = PropagationPolicy::Background;
+            // Argo CD deletes what is the Rollout's before the Rollout itself.
+            let policy = if is_noticed {
+                PropagationPolicy::Foreground
+            } else {
+                PropagationPolicy::Background
+            };
             world.delete::<Rollout>("web", policy).await;
             seconds(60).await;
             let _running = running.unwrap_or_else(|| world.start_rollouts());

@@ -2,26 +2,24 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use serde_json::{Map, Value};
 
 use super::field_ref::field;
+use super::placeholder::{CLOSE, FAMILY, OPEN, Piece, pieces};
 use super::secrets::SecretKey;
 use crate::api::{AnalysisRun, Argument, Problem};
 
 /// What stands in the place of a Secret's value while a spec is checked. As Argo's.
 pub(crate) const SECRET_PLACEHOLDER: &str = "temp-for-secret";
 
-const OPEN: &str = "{{";
-const CLOSE: &str = "}}";
-const FAMILY: &str = "args.";
-
 /// The arguments of a run: every one has a value or a Secret to read it from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Arguments(BTreeMap<String, Source>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Source {
+pub(super) enum Source {
     Value(String),
     Secret(SecretKey),
 }
@@ -60,15 +58,14 @@ impl Arguments {
     ) -> Result<BTreeSet<SecretKey>, Vec<String>> {
         let mut used = BTreeSet::new();
         let mut problems = Vec::new();
-        let mut lookup = |tag: &str| -> Result<String, String> {
-            let named = tag.strip_prefix(FAMILY).and_then(|name| self.0.get(name));
-            match named {
+        let mut lookup = |name: &str| -> Result<String, String> {
+            match self.0.get(name) {
                 Some(Source::Value(value)) => Ok(value.clone()),
                 Some(Source::Secret(key)) => {
                     used.insert(key.clone());
                     secret(key)
                 }
-                None => Err(format!("failed to resolve {OPEN}{tag}{CLOSE}")),
+                None => Err(format!("failed to resolve {OPEN}{FAMILY}{name}{CLOSE}")),
             }
         };
         fill_value(value, &mut lookup, &mut problems);
@@ -79,9 +76,40 @@ impl Arguments {
             Err(problems)
         }
     }
+
+    /// The part of a text from which this part of it has come when its placeholders were filled in.
+    pub(crate) fn origin(&self, written: &str, filled: &Range<usize>) -> Range<usize> {
+        let (mut from, mut to) = (0, 0);
+        let mut start = written.len();
+        for piece in pieces(written) {
+            let (whole, becomes) = match piece {
+                Piece::Plain(text) | Piece::Open(text) => (text.len(), text.len()),
+                Piece::Tag { whole, name } => (whole.len(), self.filled(name).len()),
+            };
+            // A letter within a placeholder is all of it.
+            let exact = |at: usize| matches!(piece, Piece::Plain(_)).then(|| from + at - to);
+            if (to..to + becomes).contains(&filled.start) {
+                start = exact(filled.start).unwrap_or(from);
+            }
+            if filled.end <= to + becomes {
+                let end = exact(filled.end.max(to)).unwrap_or(from + whole);
+                return start.min(end)..end;
+            }
+            (from, to) = (from + whole, to + becomes);
+        }
+        start..written.len()
+    }
+
+    fn filled(&self, name: &str) -> &str {
+        match self.0.get(name) {
+            Some(Source::Value(value)) => value,
+            Some(Source::Secret(_)) => SECRET_PLACEHOLDER,
+            None => "",
+        }
+    }
 }
 
-fn source(
+pub(super) fn source(
     argument: &Argument,
     run: &AnalysisRun,
     object: &mut Option<Value>,
@@ -157,39 +185,29 @@ fn fill_value(value: &mut Value, lookup: &mut Lookup<'_>, problems: &mut Vec<Str
     }
 }
 
-/// Fills in `{{args.…}}`, once: what is filled in is not looked at again. Other tags, such as the
-/// ones of a shell script or of another template language, stay as they are.
+/// Fills in `{{args.…}}`, once: what is filled in is not looked at again.
 fn fill_text<'t>(
     text: &'t str,
     lookup: &mut Lookup<'_>,
     problems: &mut Vec<String>,
 ) -> Cow<'t, str> {
-    let mut filled = String::new();
-    let mut rest = text;
-    let mut changed = false;
-    while let Some((before, after)) = rest.split_once(OPEN) {
-        filled.push_str(before);
-        if !after.trim_start().starts_with(FAMILY) {
-            // One brace only: a placeholder may begin with the second one.
-            filled.push('{');
-            rest = &rest[before.len() + 1..];
-            continue;
-        }
-        let Some((tag, behind)) = after.split_once(CLOSE) else {
-            problems.push(format!("cannot find the end `{CLOSE}` of `{OPEN}{after}`"));
-            return Cow::Borrowed(text);
-        };
-        match lookup(tag.trim()) {
-            Ok(value) => filled.push_str(&value),
-            Err(problem) => problems.push(problem),
-        }
-        changed = true;
-        rest = behind;
-    }
-    if !changed {
+    if !text.contains(OPEN) {
         return Cow::Borrowed(text);
     }
-    filled.push_str(rest);
+    let mut filled = String::new();
+    for piece in pieces(text) {
+        match piece {
+            Piece::Plain(plain) => filled.push_str(plain),
+            Piece::Tag { name, .. } => match lookup(name) {
+                Ok(value) => filled.push_str(&value),
+                Err(problem) => problems.push(problem),
+            },
+            Piece::Open(rest) => {
+                problems.push(format!("cannot find the end `{CLOSE}` of `{rest}`"));
+                return Cow::Borrowed(text);
+            }
+        }
+    }
     Cow::Owned(filled)
 }
 

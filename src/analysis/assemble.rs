@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::merge::{Merged, Wanted, merge};
+use super::merge::{Merged, Wanted, fitted};
 use super::templates::{TemplateKey, Templates};
 use crate::api::{AnalysisRun, AnalysisTemplateRef, AnalysisTemplateSpec, Argument, Problem};
 
@@ -25,12 +25,15 @@ pub struct Assembled {
     pub run: AnalysisRun,
     /// What is probably not meant; nothing stops for it.
     pub warnings: Vec<Problem>,
+    /// What does not fit together.
+    pub problems: Vec<Problem>,
 }
 
-/// The run that is written, or the run of all templates that no other template refers to.
+/// The run that is written, or the run of all templates that no other template refers to. Arguments
+/// may have no value.
 ///
 /// # Errors
-/// Nothing to run, too much of it, or templates that do not fit together.
+/// Nothing to run, too much of it, or templates that lead back to themselves.
 pub fn assemble(written: &Written, args: &[Argument]) -> Result<Assembled, Vec<Problem>> {
     match (written.runs.as_slice(), written.templates.as_slice()) {
         ([], []) => Err(vec![Problem::new(
@@ -67,13 +70,17 @@ fn of_templates(written: &Written, args: &[Argument]) -> Result<Assembled, Vec<P
         dry_run: &[],
         measurement_retention: &[],
     };
-    let Merged { spec, warnings } = merge(&wanted, &templates)?;
+    let (Merged { spec, warnings }, problems) = fitted(&wanted, &templates)?;
     let names: Vec<&str> = roots
         .iter()
         .map(|root| root.template_name.as_str())
         .collect();
     let run = AnalysisRun::new(&names.join("-and-"), spec);
-    Ok(Assembled { run, warnings })
+    Ok(Assembled {
+        run,
+        warnings,
+        problems,
+    })
 }
 
 /// The templates that no other one refers to; all if each is referred to.
@@ -107,7 +114,11 @@ fn with_args(mut run: AnalysisRun, args: &[Argument]) -> Assembled {
         }
     }
     run.status = None;
-    Assembled { run, warnings }
+    Assembled {
+        run,
+        warnings,
+        problems: Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -170,12 +181,8 @@ mod tests {
         assert_eq!(names(&assembled), ["p", "o", "w"]);
         assert_eq!(assembled.run.name_any(), "whole-and-other");
         assert_eq!(assembled.run.spec.args[0].value.as_deref(), Some("a"));
-        let unresolved = assemble(&written, &[]).unwrap_err();
-        assert!(
-            unresolved[0]
-                .message
-                .ends_with("args.host was not resolved")
-        );
+        let open = assemble(&written, &[]).unwrap();
+        assert_eq!(open.run.spec.args[0].value, None);
     }
 
     #[test]
@@ -188,7 +195,7 @@ mod tests {
             runs: vec![serde_json::from_value(run).unwrap()],
             ..Written::default()
         };
-        let Assembled { run, warnings } = assemble(&written, &host("b")).unwrap();
+        let Assembled { run, warnings, .. } = assemble(&written, &host("b")).unwrap();
         assert_eq!(run.spec.args[0].value.as_deref(), Some("b"));
         assert_eq!((run.status, warnings), (None, vec![]));
         let unknown: Argument = serde_json::from_value(json!({"name": "x", "value": "1"})).unwrap();

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::api::{Metric, NoDataPolicy, Phase};
-use crate::expression::{Condition, Limit, Value};
+use super::args::SECRET_PLACEHOLDER;
+use crate::api::{Metric, NoDataPolicy, Phase, Problem};
+use crate::expression::{self, Condition, Limit, Value};
 
 /// Said of a measurement that was judged with NaN by conditions which do not provide for it.
 const NAN_UNPROVIDED_FOR: &str =
@@ -22,7 +23,7 @@ pub(crate) struct Conditions {
 struct Written {
     field: &'static str,
     text: String,
-    read: Result<Condition, String>,
+    read: Result<Condition, expression::Error>,
 }
 
 /// What a value comes to. Pending stands for a measurement that is skipped.
@@ -53,22 +54,27 @@ impl Written {
         if text.is_empty() {
             return None;
         }
-        let read = Condition::parse(text).map_err(|error| error.measurement_message(field, text));
         Some(Self {
             field,
             text: text.to_owned(),
-            read,
+            read: Condition::parse(text),
         })
     }
 
     fn holds(&self, value: &Value, now: Timestamp) -> Result<bool, Judgement> {
-        let condition = self
-            .read
-            .as_ref()
-            .map_err(|error| Judgement::error(error.clone()))?;
+        let failed = |error: &expression::Error| Judgement::error(self.failure(error));
+        let condition = self.read.as_ref().map_err(failed)?;
         condition
             .evaluate(value, now)
-            .map_err(|error| Judgement::error(error.measurement_message(self.field, &self.text)))
+            .map_err(|error| failed(&error))
+    }
+
+    fn failure(&self, error: &expression::Error) -> String {
+        error.measurement_message(self.field, &self.text)
+    }
+
+    fn problem(&self, at: &str, error: &expression::Error, why: String) -> Problem {
+        Problem::invalid(format!("{at}.{}", self.field), &self.text, why).at(error.span())
     }
 }
 
@@ -83,20 +89,24 @@ impl Conditions {
         }
     }
 
-    /// The conditions that could not be read: field, text and reason.
-    pub(crate) fn unreadable(&self) -> impl Iterator<Item = (&'static str, &str, &str)> {
-        self.both().filter_map(|written| {
+    /// The conditions of the metric `at` that could not be read. One into which a Secret is filled in
+    /// cannot be told before.
+    pub(crate) fn unreadable(&self, at: &str) -> impl Iterator<Item = Problem> {
+        let known = self
+            .both()
+            .filter(|written| !written.text.contains(SECRET_PLACEHOLDER));
+        known.filter_map(move |written| {
             let error = written.read.as_ref().err()?;
-            Some((written.field, written.text.as_str(), error.as_str()))
+            Some(written.problem(at, error, written.failure(error)))
         })
     }
 
-    /// What is legal in them but hardly meant: field, text and what to write instead.
-    pub(crate) fn odd(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
-        self.both().flat_map(|written| {
+    /// What is legal in them but hardly meant.
+    pub(crate) fn odd(&self, at: &str) -> impl Iterator<Item = Problem> {
+        self.both().flat_map(move |written| {
             let odd = written.read.as_ref().map_or(&[][..], Condition::warnings);
             odd.iter()
-                .map(|odd| (written.field, written.text.as_str(), odd.to_string()))
+                .map(move |odd| written.problem(at, odd, odd.to_string()))
         })
     }
 
@@ -329,10 +339,9 @@ mod tests {
     fn a_condition_that_cannot_be_read_is_named() {
         let conditions =
             conditions(&json!({"successCondition": "result >", "failureCondition": "true"}));
-        let unreadable: Vec<_> = conditions
-            .unreadable()
-            .map(|(field, text, _)| (field, text))
-            .collect();
-        assert_eq!(unreadable, [("successCondition", "result >")]);
+        let unreadable: Vec<_> = conditions.unreadable("metrics[0]").collect();
+        assert_eq!(unreadable.len(), 1);
+        assert_eq!(unreadable[0].field, "metrics[0].successCondition");
+        assert_eq!(unreadable[0].span, Some(8..8));
     }
 }

@@ -35,6 +35,28 @@ pub struct Merged {
 /// Everything that does not fit together: templates that are missing or lead back to themselves,
 /// two metrics or rules of one name, arguments without a value or with contradicting ones.
 pub fn merge(wanted: &Wanted<'_>, templates: &Templates) -> Result<Merged, Vec<Problem>> {
+    let (merged, mut problems) = fitted(wanted, templates)?;
+    let unresolved = merged.spec.args.iter().filter(|arg| !has_source(arg));
+    problems.extend(unresolved.map(|arg| {
+        let why = format!("args.{} was not resolved", arg.name);
+        problem(wanted, why)
+    }));
+    if problems.is_empty() {
+        Ok(merged)
+    } else {
+        Err(problems)
+    }
+}
+
+/// As [`merge`], but what does not fit together is told beside what it makes all the same, in which
+/// arguments may have no value.
+///
+/// # Errors
+/// Templates that are missing or lead back to themselves.
+pub(super) fn fitted(
+    wanted: &Wanted<'_>,
+    templates: &Templates,
+) -> Result<(Merged, Vec<Problem>), Vec<Problem>> {
     let collected = templates.collect(wanted.templates, wanted.field)?;
     let mut problems = Problems {
         wanted,
@@ -65,15 +87,6 @@ pub fn merge(wanted: &Wanted<'_>, templates: &Templates) -> Result<Merged, Vec<P
     problems.unique(names, "Measurement Retention metrics");
     let mut args = declared(&collected, &mut problems);
     let warnings = assign(&mut args, wanted);
-    for unresolved in args
-        .iter()
-        .filter(|arg| arg.value.is_none() && arg.value_from.is_none())
-    {
-        problems.add(format!("args.{} was not resolved", unresolved.name));
-    }
-    if !problems.found.is_empty() {
-        return Err(problems.found);
-    }
     let spec = AnalysisRunSpec {
         metrics,
         args,
@@ -81,7 +94,15 @@ pub fn merge(wanted: &Wanted<'_>, templates: &Templates) -> Result<Merged, Vec<P
         measurement_retention,
         ..<_>::default()
     };
-    Ok(Merged { spec, warnings })
+    Ok((Merged { spec, warnings }, problems.found))
+}
+
+fn problem(wanted: &Wanted<'_>, why: String) -> Problem {
+    let names: Vec<&str> = (wanted.templates.iter())
+        .map(|named| named.template_name.as_str())
+        .collect();
+    let value = format!("templateNames: [{}]", names.join(" "));
+    Problem::invalid(wanted.field, value, why)
 }
 
 struct Problems<'w> {
@@ -91,15 +112,7 @@ struct Problems<'w> {
 
 impl Problems<'_> {
     fn add(&mut self, why: String) {
-        let names: Vec<&str> = self
-            .wanted
-            .templates
-            .iter()
-            .map(|named| named.template_name.as_str())
-            .collect();
-        let value = format!("templateNames: [{}]", names.join(" "));
-        self.found
-            .push(Problem::invalid(self.wanted.field, value, why));
+        self.found.push(problem(self.wanted, why));
     }
 
     fn unique<'n>(&mut self, names: impl Iterator<Item = &'n String>, what: &str) {

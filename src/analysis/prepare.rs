@@ -72,13 +72,27 @@ impl Prepared {
     /// # Errors
     /// Everything that is wrong with its arguments or, if nothing is, with its metrics and rules.
     pub fn new(run: &AnalysisRun) -> Result<Self, Invalid> {
-        let arguments = Arguments::of(run).map_err(Invalid::Arguments)?;
+        let (prepared, problems) = Self::understood(run).map_err(Invalid::Arguments)?;
+        if problems.is_empty() {
+            Ok(prepared)
+        } else {
+            Err(Invalid::Spec(problems))
+        }
+    }
+
+    /// Understands a run as far as that is possible, and answers what is wrong with its metrics and
+    /// rules beside it.
+    ///
+    /// # Errors
+    /// What is wrong with its arguments: nothing can be said of the rest then.
+    pub(super) fn understood(run: &AnalysisRun) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let arguments = Arguments::of(run)?;
         let mut problems = Vec::new();
         let metrics: Vec<PreparedMetric> = (run.spec.metrics.iter().enumerate())
             .filter_map(|(index, metric)| prepare(metric, &arguments, index, &mut problems))
             .collect();
         if !problems.is_empty() {
-            return Err(Invalid::Arguments(problems));
+            return Err(problems);
         }
         let mut findings = Findings::default();
         for part in run
@@ -93,15 +107,13 @@ impl Prepared {
         let resolved: Vec<&Metric> = metrics.iter().map(|m| &m.resolved.metric).collect();
         let conditions: Vec<&Conditions> = metrics.iter().map(|m| &m.resolved.conditions).collect();
         let plans = plans(&run.spec, &resolved, &conditions, &mut findings);
-        if !findings.problems.is_empty() {
-            return Err(Invalid::Spec(findings.problems));
-        }
-        Ok(Self {
+        let prepared = Self {
             plans,
             metrics,
             arguments,
             warnings: findings.warnings,
-        })
+        };
+        Ok((prepared, findings.problems))
     }
 
     /// How each metric is measured and decided, in the order of the spec.

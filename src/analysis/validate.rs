@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use super::args::SECRET_PLACEHOLDER;
 use super::conditions::Conditions;
 use super::plan::{MetricPlan, plan};
 use super::prepare::Prepared;
@@ -84,22 +83,13 @@ pub fn endless(spec: &AnalysisRunSpec, field: &str) -> Vec<Problem> {
 /// A condition that cannot be read stops the run before it begins; one of a metric that does not
 /// count must not.
 fn check_conditions(conditions: &Conditions, plan: &MetricPlan, at: &str, findings: &mut Findings) {
-    let unreadable = conditions
-        .unreadable()
-        .filter(|(_, text, _)| !text.contains(SECRET_PLACEHOLDER));
-    for (field, text, odd) in conditions.odd() {
-        findings
-            .warnings
-            .push(Problem::invalid(format!("{at}.{field}"), text, odd));
-    }
+    findings.warnings.extend(conditions.odd(at));
     let target = if plan.dry_run {
         &mut findings.warnings
     } else {
         &mut findings.problems
     };
-    for (field, text, error) in unreadable {
-        target.push(Problem::invalid(format!("{at}.{field}"), text, error));
-    }
+    target.extend(conditions.unreadable(at));
 }
 
 fn provider(metric: &Metric, at: &str, problems: &mut Vec<Problem>) {

@@ -1,6 +1,9 @@
 //! What is wrong with a spec, and where: all of it at once.
 
 use std::fmt;
+use std::ops::Range;
+
+use serde_json::Value;
 
 /// One thing that is wrong, as Kubernetes writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +12,8 @@ pub struct Problem {
     pub field: String,
     /// What, and what was expected.
     pub message: String,
+    /// The bytes of the text in that field that it is about; none if it is about all of it.
+    pub span: Option<Range<usize>>,
 }
 
 impl Problem {
@@ -18,6 +23,15 @@ impl Problem {
         why: impl fmt::Display,
     ) -> Self {
         Self::new(field, format!("Invalid value: \"{value}\": {why}"))
+    }
+
+    /// Kubernetes quotes texts, and no numbers.
+    pub(crate) fn invalid_number(
+        field: impl Into<String>,
+        number: impl Into<i64>,
+        why: impl fmt::Display,
+    ) -> Self {
+        Self::new(field, format!("Invalid value: {}: {why}", number.into()))
     }
 
     pub(crate) fn required(field: impl Into<String>, why: impl fmt::Display) -> Self {
@@ -32,7 +46,28 @@ impl Problem {
         Self {
             field: field.into(),
             message: message.into(),
+            span: None,
         }
+    }
+
+    /// With the part of the field's text that it is about.
+    pub(crate) fn at(self, span: impl Into<Option<Range<usize>>>) -> Self {
+        Self {
+            span: span.into(),
+            ..self
+        }
+    }
+
+    /// What stands in the field of a problem with this object.
+    pub(crate) fn part<'v>(object: &'v Value, field: &str) -> Option<&'v Value> {
+        let steps = field
+            .split(['.', '['])
+            .map(|step| step.trim_end_matches(']'));
+        let mut steps = steps.filter(|step| !step.is_empty());
+        steps.try_fold(object, |at, step| match at.as_array() {
+            Some(items) => items.get(step.parse::<usize>().ok()?),
+            None => at.get(step),
+        })
     }
 }
 

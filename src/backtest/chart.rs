@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::report::{MetricReport, Report};
 use super::text::short;
+use crate::markup::escaped;
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 180.0;
@@ -193,20 +194,4 @@ pub(super) fn verdicts(report: &Report) -> String {
     }
     svg.push_str("</svg>");
     svg
-}
-
-/// Text for HTML, also in quotes.
-pub(super) fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
 }

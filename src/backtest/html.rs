@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 
-use super::chart::{self, escaped};
+use super::chart;
 use super::report::{MetricReport, Report, Shares};
 use super::text::{percent, short, suggestions};
+use crate::markup::escaped;
 
 const STYLE: &str = include_str!("report.css");
 

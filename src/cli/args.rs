@@ -47,8 +47,8 @@ enum Command {
     Options,
 }
 
-/// Commands that are no part of the kubectl plugin, though it has them.
-const SERVERS: [&str; 5] = ["cluster", "controller", "crds", "demo", "eval"];
+/// Commands that serve something or set it up: the kubectl plugin has them, and lists them not.
+const SERVERS: [&str; 4] = ["cluster", "controller", "crds", "demo"];
 
 impl Args {
     /// Reads a command line, the name of the program first.
@@ -94,12 +94,18 @@ impl Args {
     }
 }
 
-/// Examples name the program as people type it.
+/// Examples name the program as people type it; other words for a command stand before them.
 fn named(mut command: clap::Command, typed: &str) -> clap::Command {
-    if let Some(help) = command.get_after_help() {
-        let help = help.to_string().replace("{prog}", typed);
-        command = command.after_help(help);
+    let aliases: Vec<&str> = command.get_visible_aliases().collect();
+    let mut help = command
+        .get_after_help()
+        .map(|help| help.to_string().replace("{prog}", typed))
+        .unwrap_or_default();
+    if !aliases.is_empty() {
+        let name = command.get_name();
+        help = format!("Aliases:\n  {name}, {}\n\n{help}", aliases.join(", "));
     }
+    command = command.after_help(help);
     let names: Vec<String> = command
         .get_subcommands()
         .map(|it| it.get_name().to_owned())

@@ -90,7 +90,11 @@ fn for_shell(shell: &OsStr, words: &[OsString], program: Program, output: &mut O
         .position(|word| word == "--")
         .map_or(1, |at| at + 1);
     let line = words.get(start..).unwrap_or_default().to_vec();
-    let mut command = grammar(program, &line);
+    // Some shells say which word it is; with others it is the last one.
+    let index = env::var_os("_CLAP_COMPLETE_INDEX");
+    let index = index.and_then(|index| index.to_str()?.parse::<usize>().ok());
+    let word = index.map_or(line.last(), |index| line.get(index));
+    let mut command = grammar(program, &line, word);
     let folder = env::current_dir().ok();
     let mut told = Vec::new();
     let done = shell.write_complete(&mut command, line, folder.as_deref(), &mut told);
@@ -109,7 +113,7 @@ fn for_shell(shell: &OsStr, words: &[OsString], program: Program, output: &mut O
 fn for_kubectl(line: &[OsString], program: Program, output: &mut Output) {
     let mut all = vec![OsString::from(program.file())];
     all.extend_from_slice(line);
-    let mut command = grammar(program, &all);
+    let mut command = grammar(program, &all, all.last());
     let last = all.len() - 1;
     for candidate in complete(&mut command, all, last, None).unwrap_or_default() {
         let value = candidate.get_value().to_string_lossy();
@@ -121,11 +125,26 @@ fn for_kubectl(line: &[OsString], program: Program, output: &mut Output) {
     output.data(":4");
 }
 
-/// The grammar with names of objects in it, and with the flags that help leaves out.
-fn grammar(program: Program, line: &[OsString]) -> clap::Command {
+/// The grammar with names of objects in it. All flags of kubectl are offered to whoever begins to type
+/// one, and none to whoever may want something else.
+fn grammar(program: Program, line: &[OsString], word: Option<&OsString>) -> clap::Command {
+    let word = word.and_then(|word| word.to_str());
     let command = super::Args::command_of(program);
-    let command = command.mut_args(|arg| arg.hide(false));
+    let command = if word.is_some_and(|word| word.starts_with('-')) {
+        command.mut_args(|arg| arg.hide(false))
+    } else {
+        let command = command.disable_help_flag(true).disable_version_flag(true);
+        without_flags(command)
+    };
     named(command, "", &connection(line))
+}
+
+fn without_flags(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let is_hidden = arg.is_hide_set() || !arg.is_positional();
+        arg.hide(is_hidden)
+    });
+    command.mut_subcommands(without_flags)
 }
 
 /// The flags of kubectl in a line that need not be whole.

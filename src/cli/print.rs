@@ -7,6 +7,8 @@ pub struct Output {
     data: Box<dyn Write + Send>,
     talk: Box<dyn Write + Send>,
     is_gone: bool,
+    /// Whether a document was written: the next one is set apart.
+    has_document: bool,
 }
 
 impl Output {
@@ -23,6 +25,7 @@ impl Output {
             data: Box::new(data),
             talk: Box::new(talk),
             is_gone: false,
+            has_document: false,
         }
     }
 
@@ -35,6 +38,13 @@ impl Output {
     pub fn text(&mut self, text: &str) {
         let written = self.data.write_all(text.as_bytes());
         self.is_gone |= written.and_then(|()| self.data.flush()).is_err();
+    }
+
+    /// Writes a whole document, with `between` before it unless it is the first.
+    pub(super) fn document(&mut self, between: &str, text: &str) {
+        let between = if self.has_document { between } else { "" };
+        self.text(&format!("{between}{text}"));
+        self.has_document = true;
     }
 
     /// Writes a line of talk: progress, hints, errors.

@@ -65,6 +65,10 @@ pub(super) struct RouterArgs {
     #[arg(long, alias = "alb-verify-weight")]
     pub(super) aws_verify_target_group: bool,
 
+    /// Group and version of AWS Load Balancer Controller's `TargetGroupBindings`
+    #[arg(long, value_name = "GROUP/VERSION", default_value = "elbv2.k8s.aws/v1beta1", value_parser = group_version)]
+    aws_target_group_binding_api_version: (String, String),
+
     /// The tag by which target groups say what they belong to
     #[arg(long, value_name = "TAG", default_value = "ingress.k8s.aws/resource")]
     alb_tag_key_resource_id: String,
@@ -93,6 +97,9 @@ impl RouterArgs {
             alb_verified_by_tag: self
                 .aws_verify_target_group
                 .then(|| self.alb_tag_key_resource_id.clone()),
+            target_group_bindings: self
+                .aws_verify_target_group
+                .then(|| self.aws_target_group_binding_api_version.clone()),
         }
     }
 }
@@ -128,6 +135,7 @@ mod tests {
             "--nginx-ingress-classes=more",
             "--alb-ingress-classes=inner",
             "--alb-verify-weight",
+            "--aws-target-group-binding-api-version=eks.amazonaws.com/v1",
             "--alb-tag-key-resource-id=mine",
         ]);
         let pair = |group: &str, version: &str| (group.to_owned(), version.to_owned());
@@ -140,6 +148,7 @@ mod tests {
             nginx_ingress_classes: ["web", "api", "more"].map(str::to_owned).to_vec(),
             alb_ingress_classes: vec!["inner".to_owned()],
             alb_verified_by_tag: Some("mine".to_owned()),
+            target_group_bindings: Some(pair("eks.amazonaws.com", "v1")),
         };
         assert_eq!(said, expected);
     }

@@ -47,6 +47,8 @@ pub struct Screen {
     pub paint: Paint,
     /// Which letters it has.
     pub letters: Letters,
+    /// Its width and its height; none if the terminal is to be asked, which may change them.
+    pub size: Option<(usize, usize)>,
 }
 
 /// What the environment says of the screen.
@@ -65,6 +67,7 @@ impl Screen {
             draws: false,
             paint: Paint::None,
             letters: Letters::All,
+            size: None,
         }
     }
 
@@ -102,6 +105,7 @@ impl Screen {
             } else {
                 environment.letters
             },
+            size: None,
         }
     }
 
@@ -119,8 +123,11 @@ impl Screen {
 
     /// The width and the height of the terminal, as they are now.
     pub(super) fn size(self) -> Option<(usize, usize)> {
-        let (width, height) = terminal_size::terminal_size().filter(|_| self.draws)?;
-        Some((width.0.into(), height.0.into()))
+        let asked = || {
+            let (width, height) = terminal_size::terminal_size()?;
+            Some((width.0.into(), height.0.into()))
+        };
+        self.size.or_else(asked).filter(|_| self.draws)
     }
 }
 

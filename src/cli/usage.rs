@@ -16,6 +16,12 @@ pub(super) fn answer(
             output.text(&error.render().to_string());
             return Exit::Done;
         }
+        ErrorKind::MissingRequiredArgument | ErrorKind::UnknownArgument
+            if let Some(received) = shells(words, program).filter(|_| is_positional(error)) =>
+        {
+            let text = format!("accepts 1 arg(s), received {received}");
+            output.talk(format_args!("Error: {text}"));
+        }
         // Of arguments that are missing nothing is said but how the command is used.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
         | ErrorKind::MissingRequiredArgument
@@ -169,6 +175,14 @@ fn found(words: &[String], program: Program) -> (clap::Command, String) {
         path = format!("{path} {}", at.get_name());
     }
     (at.clone(), path)
+}
+
+/// How many shells a script is asked for, if one is.
+fn shells(words: &[String], program: Program) -> Option<usize> {
+    let (command, _) = found(words, program);
+    let mut after = words.iter().skip_while(|word| *word != "completion");
+    let is_asked = command.get_name() == "completion" && after.next().is_some();
+    is_asked.then(|| after.filter(|word| !word.starts_with('-')).count())
 }
 
 /// Whether the first word leads to a group of commands.

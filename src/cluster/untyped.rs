@@ -74,6 +74,45 @@ impl Cluster {
         replaced.map_err(|source| Error::new("replace", told(kind, namespace, name), &source))
     }
 
+    /// Sends a JSON merge patch to an object.
+    pub async fn merge_untyped(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<DynamicObject, Error> {
+        let api = self.untyped(kind, namespace);
+        let patched = api.patch(name, &patch_params(), &Patch::Merge(patch)).await;
+        patched.map_err(|source| Error::new("patch", told(kind, namespace, name), &source))
+    }
+
+    /// Sends a merge patch to the status subresource, or `otherwise` to the object itself where its
+    /// kind has no such subresource.
+    pub async fn merge_status_untyped(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        otherwise: &Value,
+    ) -> Result<DynamicObject, Error> {
+        let api = self.untyped(kind, namespace);
+        let (params, patch) = (patch_params(), Patch::Merge(patch));
+        match api.patch_status(name, &params, &patch).await {
+            Ok(patched) => Ok(patched),
+            Err(source) => {
+                let what = told(kind, namespace, name);
+                let error = Error::new("write the status of", what, &source);
+                if !error.is_not_found() {
+                    return Err(error);
+                }
+                // Either the object or the subresource is missing; a second answer tells which.
+                self.merge_untyped(kind, namespace, name, otherwise).await
+            }
+        }
+    }
+
     /// Sends a JSON patch (RFC 6902) to an object of a kind that is only known now.
     pub async fn json_patch_untyped(
         &self,

@@ -28,11 +28,12 @@ pub(super) async fn contained<T>(work: impl Future<Output = T>) -> Result<T, Pan
 
 /// Another pass at this time; without one, only a change brings it.
 pub(super) fn wake(at: Option<Timestamp>, now: Timestamp) -> Action {
-    let Some(at) = at else {
-        return Action::await_change();
-    };
-    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-    Action::requeue(wait)
+    at.map_or_else(Action::await_change, |at| Action::requeue(until(at, now)))
+}
+
+/// The wait until a time; none if it has passed.
+pub(super) fn until(time: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(now)).unwrap_or_default()
 }
 
 /// The wait before the next try after a failure, before which so many had failed in a row.

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Span, debug, field, info, instrument, warn};
 
-use super::passes::{Panicked, contained, wait_after, wake};
+use super::passes::{Panicked, contained, until, wait_after, wake};
 use super::roll::{Identity, Roll};
 use super::{Setup, watch};
 use crate::api::{AnalysisRun, Experiment, Rollout, RolloutPhase};
@@ -87,6 +87,12 @@ enum Error {
     Outdated(String),
     #[error("{0}")]
     Panicked(Panicked),
+    /// Time may change something before another try helps.
+    #[error("{cause}")]
+    Hindered {
+        cause: Box<Error>,
+        wake_at: Timestamp,
+    },
 }
 
 impl Error {
@@ -95,6 +101,16 @@ impl Error {
             Self::Outdated(_) => true,
             Self::Observe(_) | Self::Route(_) | Self::Panicked(_) => false,
             Self::Act(cause) | Self::WriteStatus(cause) => cause.is_conflict(),
+            Self::Hindered { cause, .. } => cause.is_outdated(),
+        }
+    }
+
+    /// With the time at which the next try is due at the latest.
+    fn or_at(self, wake_at: Option<Timestamp>) -> Self {
+        let cause = Box::new(self);
+        match wake_at {
+            Some(wake_at) => Self::Hindered { cause, wake_at },
+            None => *cause,
         }
     }
 }
@@ -315,18 +331,16 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
     }
     let mut asked = BTreeSet::new();
     let mut observed = observe::in_caches(rollout, context);
-    let decided = match observe::complete(&mut observed, context, &mut asked).await {
-        Ok(()) => observe::decide(&mut observed, context, &mut asked).await,
-        Err(why) => Err(why),
-    };
-    let mut decision = match decided {
-        Ok(decision) => decision,
-        Err(why) => {
-            tell_hindrance(&observed, Obstacle::Reading, &why, context).await?;
-            return Err(Error::Observe(why));
-        }
-    };
-    context.objects.keep_only(&key_of(rollout), &asked);
+    if let Err(why) = observe::complete(&mut observed, context, &mut asked).await {
+        let wake_at = tell_hindrance(&observed, Obstacle::Reading, &why, context).await?;
+        return Err(Error::Observe(why).or_at(wake_at));
+    }
+    let mut decision = observe::decide(&mut observed, context, &mut asked).await;
+    // What it refers to is not known whole if something cannot be read. One that is being deleted
+    // asks for nothing, and lets go of what it holds when it is gone.
+    if observed.unread.is_empty() && rollout.metadata.deletion_timestamp.is_none() {
+        context.objects.keep_only(&key_of(rollout), &asked);
+    }
     Span::current().record("changes", decision.changes.len());
     let done = match act::carry_out(&observed, &decision.changes, context).await {
         Ok(done) => done,
@@ -338,14 +352,16 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
             return Err(Error::Act(cause));
         }
         Err(act::Failure::NotRouted(why)) => {
-            tell_hindrance(&observed, Obstacle::Router, &why, context).await?;
-            return Err(Error::Route(why));
+            let wake_at = tell_hindrance(&observed, Obstacle::Router, &why, context).await?;
+            return Err(Error::Route(why).or_at(wake_at));
         }
         Err(act::Failure::Other(error)) => {
+            let mut wake_at = None;
             if let (Error::Act(cause), false) = (&error, error.is_outdated()) {
-                tell_hindrance(&observed, Obstacle::Change, &cause.to_string(), context).await?;
+                let (obstacle, why) = (Obstacle::Change, cause.to_string());
+                wake_at = tell_hindrance(&observed, obstacle, &why, context).await?;
             }
-            return Err(error);
+            return Err(error.or_at(wake_at));
         }
     };
     let written = write(rollout, &done.newest, &decision, context).await?;
@@ -361,7 +377,10 @@ async fn pass(rollout: &Arc<Rollout>, context: &Context) -> Result<Action, Error
     } else if decision.changes.is_empty() {
         debug!("nothing to do");
     }
-    Ok(wake(decision.wake_at, context.now()))
+    match observed.unread.into_values().next() {
+        Some(why) => Err(Error::Observe(why).or_at(decision.wake_at)),
+        None => Ok(wake(decision.wake_at, context.now())),
+    }
 }
 
 /// The wait before the next try: the longer, the more have failed.
@@ -376,7 +395,10 @@ fn back_off(rollout: Arc<Rollout>, error: &Error, context: Arc<Context>) -> Acti
         return Action::requeue(OUTDATED);
     }
     let failures = context.memory.failed(&rollout.uid().unwrap_or_default());
-    let wait = wait_after(failures);
+    let mut wait = wait_after(failures);
+    if let Error::Hindered { wake_at, .. } = error {
+        wait = wait.min(until(*wake_at, context.now()));
+    }
     warn!(namespace, name, %error, retry_in = ?wait, "a pass failed");
     Action::requeue(wait)
 }

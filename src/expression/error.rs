@@ -60,25 +60,8 @@ impl Error {
     /// Empty if the error has no place.
     #[must_use]
     pub fn caret(&self, source: &str) -> String {
-        let Some(span) = &self.0.span else {
-            return String::new();
-        };
-        let start = floor_boundary(source, span.start);
-        let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = source[start..]
-            .find('\n')
-            .map_or(source.len(), |at| start + at);
-        let end = floor_boundary(source, span.end).clamp(start, line_end);
-        let indent: String = source[line_start..start]
-            .chars()
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
-            .collect();
-        let carets = source[start..end].chars().count().max(1);
-        format!(
-            "{}\n{indent}{}",
-            source[line_start..line_end].trim_end(),
-            "^".repeat(carets)
-        )
+        let span = self.0.span.as_ref();
+        span.map(|span| caret(source, span)).unwrap_or_default()
     }
 
     /// The message of a measurement whose condition failed: `could not evaluate
@@ -94,6 +77,28 @@ impl Error {
         let _ = write!(message, "{self}");
         message
     }
+}
+
+/// The line of a text in which these bytes are, and a line of carets under them, as far as that line
+/// goes.
+#[must_use]
+pub fn caret(source: &str, bytes: &Range<usize>) -> String {
+    let start = floor_boundary(source, bytes.start);
+    let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
+    let line_end = source[start..]
+        .find('\n')
+        .map_or(source.len(), |at| start + at);
+    let end = floor_boundary(source, bytes.end).clamp(start, line_end);
+    let indent: String = source[line_start..start]
+        .chars()
+        .map(|c| if c == '\t' { '\t' } else { ' ' })
+        .collect();
+    let carets = source[start..end].chars().count().max(1);
+    format!(
+        "{}\n{indent}{}",
+        source[line_start..line_end].trim_end(),
+        "^".repeat(carets)
+    )
 }
 
 fn floor_boundary(source: &str, at: usize) -> usize {

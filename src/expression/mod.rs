@@ -35,7 +35,7 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 
-pub use error::Error;
+pub use error::{Error, caret};
 pub use limits::{Limit, Of, Side};
 pub use value::Value;
 

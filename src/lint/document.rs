@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
+
+use super::stretch::Stretch;
+use crate::api::Problem;
 
 /// Where something stands in a file; both count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +38,8 @@ pub struct Document {
     /// The object.
     pub value: Value,
     places: BTreeMap<String, Place>,
+    /// All that the file holds.
+    source: Arc<str>,
 }
 
 impl Document {
@@ -55,18 +62,47 @@ impl Document {
                     message: first.trim_start_matches("error: ").to_owned(),
                 }
             })?;
-        let documents = nodes.into_iter().map(|node| {
+        let source: Arc<str> = text.into();
+        let documents = nodes.into_iter().flat_map(|node| {
             let mut places = BTreeMap::new();
             let value = node.taken(String::new(), &mut places);
-            Self {
+            let document = Self {
                 file: file.to_owned(),
                 value,
                 places,
-            }
+                source: Arc::clone(&source),
+            };
+            document.unpacked()
         });
         Ok(documents
             .filter(|document| !document.value.is_null())
             .collect())
+    }
+
+    /// The items of a list, each with its places; what is no list is itself.
+    fn unpacked(mut self) -> Vec<Self> {
+        let is_list = self.text("/kind").ends_with("List");
+        let Some(Value::Array(items)) = self.value.get_mut("items").filter(|_| is_list) else {
+            return vec![self];
+        };
+        let items = std::mem::take(items).into_iter().enumerate();
+        let item = |(index, value)| {
+            let root = format!("items[{index}]");
+            let places = self
+                .places
+                .range(root.clone()..)
+                .map_while(|(path, place)| {
+                    let within = path.strip_prefix(&root)?;
+                    Some((within.trim_start_matches('.').to_owned(), *place))
+                });
+            Self {
+                file: self.file.clone(),
+                value,
+                places: places.collect(),
+                source: Arc::clone(&self.source),
+            }
+        };
+        items.flat_map(|it| item(it).unpacked()).collect()
     }
 
     /// The text of a field at the top, or of one in its metadata.
@@ -101,16 +137,15 @@ impl Document {
         }
     }
 
+    /// Where bytes of the text that is a part of it stand; none if the text is written elsewhere.
+    pub(super) fn stretch(&self, path: &str, bytes: &Range<usize>) -> Option<Stretch> {
+        let text = self.part(path)?.as_str()?;
+        Stretch::of(&self.source, *self.places.get(path)?, text, bytes)
+    }
+
     /// The value of a part.
     pub(super) fn part(&self, path: &str) -> Option<&Value> {
-        let steps = path
-            .split(['.', '['])
-            .map(|step| step.trim_end_matches(']'));
-        let mut steps = steps.filter(|step| !step.is_empty());
-        steps.try_fold(&self.value, |at, step| match at.as_array() {
-            Some(items) => items.get(step.parse::<usize>().ok()?),
-            None => at.get(step),
-        })
+        Problem::part(&self.value, path)
     }
 }
 
@@ -263,6 +298,63 @@ spec:
             documents[0].part("spec.steps[0].setWeight"),
             Some(&json!(20))
         );
+    }
+
+    #[test]
+    fn items_of_lists_know_their_lines() {
+        let text = "\
+kind: List
+items:
+- kind: A
+  spec: {n: 1}
+- kind: BList
+  items:
+  - {kind: B, spec: {n: 2}}
+  - kind: C
+    items: [{n: 3}]
+---
+kind: D
+items: []
+";
+        let documents = Document::read("f.yaml", text).unwrap();
+        let kinds: Vec<&str> = documents.iter().map(|it| it.text("/kind")).collect();
+        assert_eq!(kinds, ["A", "B", "C", "D"]);
+        let line = |index: usize, path: &str| documents[index].place(path).unwrap().line;
+        assert_eq!([line(0, "spec.n"), line(1, "spec.n")], [4, 7]);
+        assert_eq!(
+            [line(0, ""), line(2, "items[0].n"), line(3, "kind")],
+            [3, 9, 11]
+        );
+        let many = "- {kind: A}\n".repeat(12);
+        let documents = Document::read("f", &format!("kind: List\nitems:\n{many}")).unwrap();
+        assert_eq!(documents[1].place("kind").unwrap().line, 4);
+        assert_eq!(documents[11].place("kind").unwrap().line, 14);
+    }
+
+    #[test]
+    fn a_part_of_a_text_is_found_in_its_file() {
+        let text = "kind: A\nspec:\n  é: \"a \\\n    b c\"\n  n: [x, 'b c']\n  m: *x\n";
+        let text = text.replace("n: [x", "n: [&x x");
+        let document = &Document::read("f.yaml", &text).unwrap()[0];
+        let found = |path: &str, bytes| {
+            let Stretch {
+                start,
+                end,
+                excerpt,
+            } = document.stretch(path, &bytes)?;
+            Some(((start.line, start.column), (end.line, end.column), excerpt))
+        };
+        let expected = ((4, 5), (4, 8), "    b c\"\n    ^^^".to_owned());
+        assert_eq!(found("spec.é", 2..5), Some(expected));
+        let expected = (
+            (5, 14),
+            (5, 15),
+            "  n: [&x x, 'b c']\n             ^".to_owned(),
+        );
+        assert_eq!(found("spec.n[1]", 0..1), Some(expected));
+        let (start, end, _) = found("spec.n[1]", 3..3).unwrap();
+        assert_eq!((start, end), ((5, 17), (5, 17)));
+        assert_eq!(found("spec.m", 0..1), None);
     }
 
     #[test]

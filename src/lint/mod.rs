@@ -11,6 +11,8 @@ mod promql;
 mod references;
 mod router_objects;
 mod sarif;
+mod scalar;
+mod stretch;
 mod templates;
 mod traffic_steps;
 
@@ -19,6 +21,7 @@ use serde::{Deserialize as _, Serialize};
 
 use crate::analysis::Templates;
 use crate::api::{GROUP, Problem, Rollout, crds};
+use crate::expression::caret;
 use crate::rollout;
 
 pub use document::{Document, Malformed, Place};
@@ -46,6 +49,15 @@ pub struct Finding {
     pub line: u64,
     /// The column, from 1; 0 if it is not known.
     pub column: u64,
+    /// The line in which it ends.
+    #[serde(rename = "endLine", skip_serializing_if = "Option::is_none")]
+    pub end_line: Option<u64>,
+    /// The column after its last letter.
+    #[serde(rename = "endColumn", skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<u64>,
+    /// The line of the file, and carets under what is wrong in it; empty if that is a whole field.
+    #[serde(skip)]
+    pub excerpt: String,
     /// Kind and name of the object.
     pub object: String,
     /// The field.
@@ -66,6 +78,9 @@ impl Finding {
             file: file.to_owned(),
             line: malformed.place.map_or(0, |place| place.line),
             column: malformed.place.map_or(0, |place| place.column),
+            end_line: None,
+            end_column: None,
+            excerpt: String::new(),
             object: String::new(),
             field: String::new(),
             argo_field: String::new(),
@@ -90,9 +105,15 @@ struct Findings<'a> {
 
 impl Findings<'_> {
     fn add(&mut self, severity: Severity, naming: Naming, problem: &Problem) {
-        let Problem { field, message } = problem;
+        let Problem {
+            field,
+            message,
+            span,
+        } = problem;
         let document = self.document;
-        let place = document.place(field);
+        let stretch = span.as_ref().and_then(|it| document.stretch(field, it));
+        let place = stretch.as_ref().map(|it| it.start);
+        let place = place.or_else(|| document.place(field));
         let argo_field = match naming {
             Naming::Whole => field.clone(),
             Naming::Short => field
@@ -104,6 +125,14 @@ impl Findings<'_> {
             file: document.file.clone(),
             line: place.map_or(0, |place| place.line),
             column: place.map_or(0, |place| place.column),
+            end_line: stretch.as_ref().map(|it| it.end.line),
+            end_column: stretch.as_ref().map(|it| it.end.column),
+            excerpt: match (stretch, span, document.part(field)) {
+                (Some(stretch), _, _) => stretch.excerpt,
+                // Of an alias the text itself.
+                (None, Some(span), Some(serde_json::Value::String(text))) => caret(text, span),
+                _ => String::new(),
+            },
             object: format!("{}/{}", document.text("/kind"), document.name()),
             field: field.clone(),
             argo_field,

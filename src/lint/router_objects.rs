@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Service;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::Document;
@@ -88,6 +90,11 @@ fn problems(router: &dyn Router, documents: &[Document]) -> Vec<Problem> {
     };
     let mut problems = router.problems(&known);
     problems.retain(|problem| !is_about_absence(problem));
+    let ports = router.ports(&known).into_iter();
+    problems.extend(ports.filter_map(|port| {
+        let service = find(documents, "", "Service", &port.service)?;
+        port.problem(&Service::deserialize(&service.value).ok()?)
+    }));
     problems
 }
 

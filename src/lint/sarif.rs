@@ -17,6 +17,7 @@ pub fn sarif(findings: &[Finding]) -> Value {
                 "rules": [{ "id": "manifest",
                     "shortDescription": { "text": "Manifests of Argo Rollouts' kinds are valid" } }],
             } },
+            "columnKind": "unicodeCodePoints",
             "results": results,
         }],
     })
@@ -31,6 +32,8 @@ fn result(finding: &Finding) -> Value {
         file,
         line,
         column,
+        end_line,
+        end_column,
         object,
         field,
         message,
@@ -43,6 +46,10 @@ fn result(finding: &Finding) -> Value {
     let mut place = json!({ "artifactLocation": { "uri": file } });
     if *line > 0 {
         place["region"] = json!({ "startLine": line, "startColumn": column.max(&1) });
+        if let (Some(line), Some(column)) = (end_line, end_column) {
+            place["region"]["endLine"] = json!(line);
+            place["region"]["endColumn"] = json!(column);
+        }
     }
     json!({
         "ruleId": "manifest", "level": level,

@@ -4,18 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Deserialize as _;
-use serde_json::Value;
 
 use super::{Document, Findings, Naming, Severity, promql};
-use crate::analysis::{Prepared, TemplateKey, Templates, Wanted, endless, merge};
+use crate::analysis::{Examined, TemplateKey, Templates, Unset, Wanted, endless, examine, merge};
 use crate::api::{
     AnalysisRun, AnalysisRunSpec, AnalysisTemplate, AnalysisTemplateRef, AnalysisTemplateSpec,
     Argument, ClusterAnalysisTemplate, Experiment, ExperimentStep, GROUP, Problem, Rollout,
     RolloutAnalysis, RolloutArgument,
 };
-
-/// What an argument without a value is taken for. What is wrong with all of them is wrong.
-const SAMPLES: [&str; 3] = ["1", "5m", "a"];
 
 /// The templates that documents define.
 #[must_use]
@@ -68,9 +64,9 @@ pub(super) fn check(known: &Templates, searched: bool, findings: &mut Findings<'
         check_metrics(&spec, findings);
         check_missing(&spec.templates, "spec.templates", known, searched, findings);
     } else if document.is(GROUP, "AnalysisRun") {
-        if let Ok(run) = AnalysisRun::deserialize(&document.value) {
-            unreadable(&run.unreadable, findings);
-            check_spec(&run.spec, &[], findings);
+        if let Ok(mut run) = AnalysisRun::deserialize(&document.value) {
+            unreadable(&std::mem::take(&mut run.unreadable), findings);
+            check_run(&run, Unset::Mistake, findings);
         }
     } else if document.is(GROUP, "Experiment") {
         if let Ok(experiment) = Experiment::deserialize(&document.value) {
@@ -96,12 +92,6 @@ fn check_metrics(spec: &AnalysisTemplateSpec, findings: &mut Findings<'_>) {
     if spec.metrics.is_empty() && !spec.templates.is_empty() {
         return;
     }
-    let open: Vec<String> = spec
-        .args
-        .iter()
-        .filter(|arg| arg.value.is_none() && arg.value_from.is_none())
-        .map(|arg| arg.name.clone())
-        .collect();
     let spec = AnalysisRunSpec {
         metrics: spec.metrics.clone(),
         args: spec.args.clone(),
@@ -109,31 +99,19 @@ fn check_metrics(spec: &AnalysisTemplateSpec, findings: &mut Findings<'_>) {
         measurement_retention: spec.measurement_retention.clone(),
         ..AnalysisRunSpec::default()
     };
-    check_spec(&spec, &open, findings);
+    check_run(&AnalysisRun::new("", spec), Unset::Later, findings);
 }
 
-/// Checks metrics of which the arguments `open` have no value.
-fn check_spec(spec: &AnalysisRunSpec, open: &[String], findings: &mut Findings<'_>) {
-    let tries: Vec<(Vec<Problem>, Vec<Problem>)> =
-        SAMPLES.iter().map(|sample| judged(spec, sample)).collect();
-    let (problems, warnings) = &tries[0];
+/// Checks the metrics of a run, or of one that a template stands for.
+fn check_run(run: &AnalysisRun, unset: Unset, findings: &mut Findings<'_>) {
+    let Examined { problems, warnings } = examine(run, unset);
     for problem in problems {
-        let is_sure = tries
-            .iter()
-            .all(|(others, _)| others.iter().any(|other| other.field == problem.field));
-        // What does not depend on an argument is wrong whatever the others say.
-        if is_sure || !depends(findings.document, &problem.field, open) {
-            findings.add(Severity::Error, Naming::Whole, &in_spec(problem));
-        }
+        findings.add(Severity::Error, Naming::Whole, &in_spec(problem));
     }
-    for warning in warnings.iter().filter(|warning| {
-        tries
-            .iter()
-            .all(|(others, all)| !others.is_empty() || all.contains(warning))
-    }) {
+    for warning in warnings {
         findings.add(Severity::Warning, Naming::Whole, &in_spec(warning));
     }
-    for (index, metric) in spec.metrics.iter().enumerate() {
+    for (index, metric) in run.spec.metrics.iter().enumerate() {
         if let Some(prometheus) = &metric.provider.prometheus {
             let field = format!("spec.metrics[{index}].provider.prometheus.query");
             if let Some((severity, problem)) = promql::check(&field, &prometheus.query) {
@@ -143,29 +121,11 @@ fn check_spec(spec: &AnalysisRunSpec, open: &[String], findings: &mut Findings<'
     }
 }
 
-/// Problems and warnings when arguments without a value have this one.
-fn judged(spec: &AnalysisRunSpec, sample: &str) -> (Vec<Problem>, Vec<Problem>) {
-    let mut spec = spec.clone();
-    for arg in &mut spec.args {
-        if arg.value.is_none() && arg.value_from.is_none() {
-            arg.value = Some(sample.to_owned());
-        }
+fn in_spec(problem: Problem) -> Problem {
+    Problem {
+        field: format!("spec.{}", problem.field),
+        ..problem
     }
-    match Prepared::new(&AnalysisRun::new("lint", spec)) {
-        Ok(prepared) => (Vec::new(), prepared.warnings().to_vec()),
-        Err(invalid) => (invalid.problems().to_vec(), Vec::new()),
-    }
-}
-
-fn in_spec(problem: &Problem) -> Problem {
-    Problem::new(format!("spec.{}", problem.field), problem.message.clone())
-}
-
-fn depends(document: &Document, field: &str, open: &[String]) -> bool {
-    let part = document.part(&format!("spec.{field}"));
-    let text = part.map(Value::to_string).unwrap_or_default();
-    open.iter()
-        .any(|name| text.contains(&format!("{{{{args.{name}}}}}")))
 }
 
 /// A use of templates.

@@ -140,6 +140,87 @@ fn mistakes_of_a_template_are_found_whatever_its_arguments() {
 }
 
 #[test]
+fn what_is_wrong_hides_nothing_else() {
+    let text = TEMPLATE
+        .replace(
+            "result[0] >= {{args.limit}}",
+            "result[0] >= {{args.limmit}} )",
+        )
+        .replace("'{{args.window}}'", "5 minutes")
+        .replace("count: '{{args.tries}}'", "count: 2\n    failureLimit: 2");
+    assert_found(
+        &text,
+        &[
+            "15 error spec.metrics[0].successCondition: failed to resolve {{args.limmit}}",
+            "12 error spec.metrics[0].interval: Invalid value: \"5 minutes\"",
+            "15 error spec.metrics[0].successCondition: Invalid value: \"result[0] >= 1 )\"",
+            "14 warning spec.metrics[0].failureLimit: Invalid value: 2: with count (2)",
+        ],
+    );
+    let run = text.replace("AnalysisTemplate", "AnalysisRun");
+    let found = found(&run);
+    let missing = "error spec.args[0]: argument \"service\" was not supplied";
+    assert!(found.iter().any(|it| it.contains(missing)), "{found:?}");
+}
+
+#[test]
+fn a_mistake_in_a_condition_is_pointed_at() {
+    let block = "|-\n      result[0] >= {{args.limit}} &&\n      result[0] < {{args.limit}} )";
+    let cases = [
+        ("result[0] >= 1 )", (14, 38), (14, 39), "result[0] >= 1 )\n"),
+        ("\"result[0] \\u003e= 1 )\"", (14, 44), (14, 45), "1 )\"\n"),
+        (
+            block,
+            (16, 34),
+            (16, 35),
+            "      result[0] < {{args.limit}} )\n",
+        ),
+    ];
+    for (condition, start, end, line) in cases {
+        let text = TEMPLATE.replace("result[0] >= {{args.limit}}", condition);
+        let documents = Document::read("f.yaml", &text).unwrap();
+        let found = lint(&documents, &templates(&documents), false);
+        let it = &found[0];
+        assert_eq!((it.line, it.column), start, "{it:?}");
+        assert_eq!((it.end_line, it.end_column), (Some(end.0), Some(end.1)));
+        let caret = format!("{}^", " ".repeat(usize::try_from(start.1).unwrap() - 1));
+        assert!(it.excerpt.contains(line), "{}", it.excerpt);
+        assert_eq!(it.excerpt.lines().nth(1), Some(caret.as_str()));
+        let region =
+            &sarif(&found)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"];
+        let expected = serde_json::json!({
+            "startLine": start.0, "startColumn": start.1, "endLine": end.0, "endColumn": end.1,
+        });
+        assert_eq!(*region, expected);
+    }
+    let alias = TEMPLATE
+        .replace(
+            "metadata: {name: rate}",
+            "metadata: {name: rate, labels: {a: &x 'result[0] )'}}",
+        )
+        .replace("result[0] >= {{args.limit}}", "*x");
+    let documents = Document::read("f.yaml", &alias).unwrap();
+    let found = lint(&documents, &templates(&documents), false);
+    assert_eq!(found[0].excerpt, "result[0] )\n          ^");
+    assert_eq!((found[0].line, found[0].end_line), (14, None));
+}
+
+#[test]
+fn items_of_a_list_are_judged_one_by_one() {
+    let indented = |text: &str| text.replace('\n', "\n  ");
+    let rollout = ROLLOUT.replace("setWeight: 20", "setWeight: 120");
+    let text = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}\n- {}",
+        indented(TEMPLATE).trim_end(),
+        indented(&rollout).trim_end()
+    );
+    let line = text.lines().position(|it| it.contains("120")).unwrap() + 1;
+    let expected =
+        format!("{line} error spec.strategy.canary.steps[0].setWeight: Invalid value: 120");
+    assert_found(&text, &[&expected]);
+}
+
+#[test]
 fn a_limit_that_never_trips_is_warned_of() {
     let text = TEMPLATE
         .replace("'{{args.window}}'", "1m")
@@ -398,6 +479,14 @@ fn the_objects_of_all_routers_must_fit() {
         // What is in none of the files is nobody's mistake.
         assert_found(&routed(routing, "kind: A\napiVersion: v1\n"), &[]);
     }
+    let services =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: canary}\nspec: {ports: [{port: 81}]}\n";
+    let ported = "apiVersion: traefik.io/v1alpha1\nkind: TraefikService\nmetadata: {name: ts}\nspec: \
+        {weighted: {services: [{name: stable, port: 80}, {name: canary, port: 80}]}}\n";
+    let text = routed("traefik: {weightedTraefikServiceName: ts}", ported);
+    let found = found(&format!("{text}---\n{services}"));
+    let expected = "Invalid value: \"ts\": Service `canary` has no port 80";
+    assert!(found.iter().any(|it| it.contains(expected)), "{found:#?}");
     let old = "apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\nmetadata: {name: in}\nspec: {rules: \
         [{http: {paths: [{backend: {serviceName: stable, servicePort: 80}}]}}]}\n";
     assert_found(&routed("nginx: {stableIngress: in}", old), &[]);

@@ -71,9 +71,9 @@ pub(super) fn slots(status: &RolloutStatus) -> impl Iterator<Item = &AnalysisRun
 }
 
 /// Names of the AnalysisRuns whose verdict a status waits for: one that no cache knows may still
-/// exist. Those that nobody has seen yet are not among them.
+/// exist. Those that nobody has seen yet are not among them, and after an abort none is.
 pub fn awaited_runs(status: &RolloutStatus) -> impl Iterator<Item = &str> {
-    let is_open = |phase: Phase| !phase.is_completed();
+    let is_open = |phase: Phase| !phase.is_completed() && !status.abort;
     let open = slots(status).filter(move |slot| slot.status.is_some_and(is_open));
     open.map(|slot| slot.name.as_str())
 }

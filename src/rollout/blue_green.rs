@@ -275,7 +275,13 @@ impl Pass<'_> {
     }
 
     fn promote_blue_green(&mut self, plan: &BlueGreen<'_>, sides: &Sides) {
-        if let Some(reason) = self.reason_to_promote_blue_green(plan, sides) {
+        let Some(reason) = self.reason_to_promote_blue_green(plan, sides) else {
+            return;
+        };
+        let is_first = self.is_first_version() || sides.stable.is_none();
+        let slot = &self.next.blue_green.post_promotion_analysis_run_status;
+        // A version that is judged was registered before that began.
+        if is_first || self.is_promoted() || slot.is_some() || self.is_registered(plan.active) {
             self.become_stable(reason);
             self.next.blue_green.scale_up_preview_check_point = false;
         }

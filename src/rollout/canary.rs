@@ -13,7 +13,7 @@ use super::plan::Canary;
 use crate::api::{PingPongSide, TrafficWeights};
 
 pub use plugins::{PluginAnswer, PluginCall};
-pub(super) use routers::Routing;
+pub(super) use routers::{Routing, VERIFY_AGAIN};
 
 impl Pass<'_> {
     /// One pass of an update that is under way, or over.

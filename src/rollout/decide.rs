@@ -48,6 +48,8 @@ pub struct Observed {
     pub pods: Option<Vec<Pod>>,
     /// What plugins have said, because a decision asked; none of those that there are not.
     pub plugins: BTreeMap<PluginCall, Option<PluginAnswer>>,
+    /// What decisions asked for and could not be read, and why: they do without.
+    pub unread: BTreeMap<Want, String>,
     /// What is known of the objects that divide the traffic, because decisions asked.
     pub routers: Known,
     /// Of which versions those are.
@@ -159,6 +161,8 @@ pub(super) struct Pass<'a> {
     pub(super) changes: Vec<Change>,
     pub(super) notices: Vec<Notice>,
     pub(super) wants: BTreeSet<Want>,
+    /// Why something cannot be read that this pass asks for.
+    pub(super) unread: Option<String>,
     /// Why an analysis cannot be started.
     pub(super) problems: Vec<Problem>,
     pub(super) wake_at: Option<Timestamp>,
@@ -205,6 +209,7 @@ impl<'a> Pass<'a> {
             changes: vec![],
             notices: vec![],
             wants: BTreeSet::new(),
+            unread: None,
             problems: vec![],
             wake_at: None,
             abort_cause: None,
@@ -230,6 +235,9 @@ impl<'a> Pass<'a> {
         }
         if let Some(refusal) = self.refusal() {
             return refusal;
+        }
+        if let Some(why) = self.unread_template() {
+            return self.hindered(Obstacle::Reading, &why);
         }
         self.tidy_ownership();
         self.sync_rollout();
@@ -261,6 +269,8 @@ impl<'a> Pass<'a> {
     }
 
     fn hindered(mut self, obstacle: Obstacle, why: &str) -> Decision {
+        // Nothing begins.
+        self.turn = Turn::Ordinary;
         self.hear_wishes();
         self.check_deadline();
         if self.next.abort {
@@ -281,6 +291,10 @@ impl<'a> Pass<'a> {
     }
 
     fn finish(mut self) -> Decision {
+        if let Some(why) = self.unread.take() {
+            let waiting = Waiting::new(Obstacle::Reading.reason(), why);
+            self.waits_for.get_or_insert(waiting);
+        }
         status::settle(&mut self);
         self.make_room();
         Decision {
@@ -310,10 +324,24 @@ impl<'a> Pass<'a> {
         Some(self.refuse(&problems))
     }
 
-    fn template_problems(&mut self) -> Vec<Problem> {
+    /// Whether all that the spec names is looked at before anything moves: for a new version, new
+    /// steps, and a spec that was invalid.
+    fn is_judged_afresh(&self) -> bool {
         let was_invalid = (self.old.conditions.iter())
             .any(|condition| condition.condition_type == ConditionType::InvalidSpec);
-        if self.turn == Turn::Ordinary && !was_invalid {
+        self.turn != Turn::Ordinary || was_invalid
+    }
+
+    /// Why a template cannot be read without which nothing may move.
+    fn unread_template(&self) -> Option<String> {
+        let mut unread = self.observed.unread.iter();
+        let template = unread.find(|(want, _)| matches!(want, Want::Template(_)));
+        let (_, why) = template.filter(|_| self.is_judged_afresh())?;
+        Some(why.clone())
+    }
+
+    fn template_problems(&mut self) -> Vec<Problem> {
+        if !self.is_judged_afresh() {
             return vec![];
         }
         let mut problems = Vec::new();
@@ -331,8 +359,23 @@ impl<'a> Pass<'a> {
     pub(super) fn are_looked_up(&mut self, templates: &[AnalysisTemplateRef]) -> bool {
         let missing = self.observed.templates.missing(templates);
         let complete = missing.is_empty();
-        self.wants.extend(missing.into_iter().map(Want::Template));
+        self.ask(missing.into_iter().map(Want::Template));
         complete
+    }
+
+    /// Asks for what is to be looked up. What cannot be read is not asked for again: what needs it
+    /// waits, all else goes on.
+    pub(super) fn ask(&mut self, wants: impl IntoIterator<Item = Want>) {
+        for want in wants {
+            match self.observed.unread.get(&want) {
+                Some(why) => {
+                    self.unread.get_or_insert_with(|| why.clone());
+                }
+                None => {
+                    self.wants.insert(want);
+                }
+            }
+        }
     }
 
     /// Takes in ReplicaSets that the selector picks, and gives up those that it no longer does.

@@ -314,8 +314,7 @@ impl Pass<'_> {
 
     fn bring_pods_up_to_date(&mut self, member: &Member, note: Note) {
         let Some(pods) = &self.observed.pods else {
-            self.wants
-                .insert(Want::Pods(self.plan.selector.to_string()));
+            self.ask([Want::Pods(self.plan.selector.to_string())]);
             return;
         };
         let staying = pods

@@ -26,6 +26,7 @@ mod phase;
 mod plan;
 mod problems;
 pub(crate) mod quantity;
+mod registration;
 mod replica_set;
 mod replicas;
 mod restart;

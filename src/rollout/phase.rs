@@ -145,4 +145,139 @@ mod tests {
             assert_eq!(told(&changes), expected, "{changes}");
         }
     }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "literals read better than references to them"
+    )]
+    fn status(changes: Value) -> Value {
+        json!({ "status": changes })
+    }
+
+    fn canary(changes: &Value) -> Value {
+        let mut rollout = json!({
+            "spec": { "replicas": 2, "strategy": { "canary": {} } },
+            "status": {
+                "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+                "currentPodHash": "a", "stableRS": "a",
+            },
+        });
+        json_patch::merge(&mut rollout, changes);
+        rollout
+    }
+
+    fn blue_green(changes: &Value) -> Value {
+        let mut rollout = canary(&json!({
+            "spec": { "strategy": { "canary": null, "blueGreen": {
+                "activeService": "web", "postPromotionAnalysis": { "templates": [] },
+            } } },
+            "status": { "blueGreen": { "activeSelector": "a" } },
+        }));
+        json_patch::merge(&mut rollout, changes);
+        rollout
+    }
+
+    fn assert_phases(cases: Vec<(Value, &str)>) {
+        for (rollout, expected) in cases {
+            let rollout: Rollout = serde_json::from_value(rollout).unwrap();
+            let status = rollout.status.clone().unwrap();
+            let (phase, message) = phase(&rollout, &status);
+            let told = format!("{}: {message}", phase.unwrap());
+            assert_eq!(told, expected, "{rollout:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_goes_before_pauses_and_those_before_a_restart() {
+        let condition = |kind: &str, reason: &str| {
+            let one = json!({ "type": kind, "status": "True", "reason": reason, "message": "why" });
+            canary(&status(
+                json!({ "conditions": [one], "pauseConditions": [{ "reason": "Any" }] }),
+            ))
+        };
+        let at = "2026-01-01T00:00:00Z";
+        let restart = json!({ "spec": { "restartAt": at } });
+        let restarted = json!({ "spec": { "restartAt": at }, "status": { "restartedAt": at } });
+        assert_phases(vec![
+            (
+                condition("InvalidSpec", "InvalidSpec"),
+                "Degraded: InvalidSpec: why",
+            ),
+            (
+                condition("Progressing", "RolloutAborted"),
+                "Degraded: RolloutAborted: why",
+            ),
+            (
+                condition("Progressing", "ProgressDeadlineExceeded"),
+                "Degraded: ProgressDeadlineExceeded: why",
+            ),
+            (condition("Available", "Any"), "Paused: Any"),
+            (
+                canary(&json!({ "spec": { "paused": true } })),
+                "Paused: manually paused",
+            ),
+            (canary(&restart), "Progressing: rollout is restarting"),
+            (canary(&restarted), "Healthy: "),
+        ]);
+    }
+
+    #[test]
+    fn a_canary_waits_for_pods_and_then_for_its_steps() {
+        let routing = json!({ "canary": { "trafficRouting": { "smi": {} } } });
+        let more = json!({ "replicas": 3 });
+        let routed = json!({ "spec": { "strategy": routing }, "status": more });
+        let first = json!({ "stableRS": null, "currentPodHash": null });
+        assert_phases(vec![
+            (
+                canary(&status(json!({ "updatedReplicas": 1 }))),
+                "Progressing: more replicas need to be updated",
+            ),
+            (
+                canary(&status(json!({ "availableReplicas": 1 }))),
+                "Progressing: updated replicas are still becoming available",
+            ),
+            (
+                canary(&status(more)),
+                "Progressing: old replicas are pending termination",
+            ),
+            (canary(&routed), "Healthy: "),
+            (
+                canary(&status(json!({ "stableRS": "b" }))),
+                "Progressing: waiting for all steps to complete",
+            ),
+            (
+                canary(&status(first)),
+                "Progressing: waiting for all steps to complete",
+            ),
+            (canary(&json!({})), "Healthy: "),
+        ]);
+    }
+
+    #[test]
+    fn a_blue_green_update_waits_for_the_switch_and_then_for_its_verdict() {
+        let judged = |phase: &str| {
+            let slot = json!({ "name": "r", "status": phase });
+            let slot = json!({ "postPromotionAnalysisRunStatus": slot });
+            blue_green(&status(json!({ "stableRS": "b", "blueGreen": slot })))
+        };
+        assert_phases(vec![
+            (
+                blue_green(&status(json!({ "blueGreen": null }))),
+                "Progressing: active service cutover pending",
+            ),
+            (
+                blue_green(&status(json!({ "currentPodHash": "b" }))),
+                "Progressing: active service cutover pending",
+            ),
+            (
+                judged("Running"),
+                "Progressing: waiting for analysis to complete",
+            ),
+            (
+                judged("Successful"),
+                "Progressing: waiting for post-promotion verification to complete",
+            ),
+            (blue_green(&status(json!({ "replicas": 4 }))), "Healthy: "),
+        ]);
+    }
 }

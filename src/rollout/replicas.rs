@@ -344,6 +344,13 @@ mod tests {
         );
     }
 
+    #[test]
+    fn fifteen_percent_of_ten_are_two_beside_nine() {
+        // The example of `docs/features/canary.md` of Argo Rollouts.
+        let split = ideal_split(10, 15, 3);
+        assert_eq!((split.canary, split.stable), (2, 9));
+    }
+
     /// All sizes on the way, one side changing at a time, its pods available at once if `healthy`.
     fn way(
         replicas: i32,

@@ -128,8 +128,7 @@ impl Pass<'_> {
             return;
         }
         let Some(pods) = &self.observed.pods else {
-            self.wants
-                .insert(Want::Pods(self.plan.selector.to_string()));
+            self.ask([Want::Pods(self.plan.selector.to_string())]);
             return;
         };
         let revisions = &self.revisions;

@@ -42,7 +42,7 @@ pub(super) enum Reason {
     PluginUnusable,
     /// For a router to divide the traffic.
     TrafficRouting,
-    /// For the router to confirm a weight.
+    /// For the router to confirm a weight, or that it knows all pods.
     Router,
     /// For a restart: its time, or its pods.
     Restart,

@@ -4,10 +4,13 @@
 //! # Source
 //! `rollout/trafficrouting/ambassador` of Argo Rollouts.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::object::{Known, Notice, Place, Query, Resource, Write, member, set_weight};
-use super::split::{Split, Subject, controller};
+use super::ports::PortUse;
+use super::split::{Pair, Split, Subject, controller};
 use super::{FIELD, Router, Versions};
 use crate::api::{AmbassadorTrafficRouting, Problem};
 
@@ -168,6 +171,25 @@ impl Router for Ambassador<'_> {
         mappings.filter_map(problem).collect()
     }
 
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let Pair { canary, stable } = self.subject.services();
+        let mut ports = BTreeSet::new();
+        for (index, mapping) in self.mappings.iter().enumerate() {
+            let field = format!("{FIELD}.ambassador.mappings[{index}]");
+            let led = known
+                .get(&mapping.base)
+                .and_then(|base| port(service(base)));
+            // The second Mapping has the same port.
+            for service in [canary, stable] {
+                let port = led.map(Value::from);
+                let port =
+                    port.and_then(|it| PortUse::of(&field, &mapping.base.name, service, &it));
+                ports.extend(port);
+            }
+        }
+        ports
+    }
+
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String> {
         let mappings = self.mappings.iter();
         let write = |mapping| match split.in_percent().canary() {
@@ -196,6 +218,12 @@ fn canary_name(name: &str) -> String {
 
 fn service(mapping: &Value) -> &str {
     mapping["spec"]["service"].as_str().unwrap_or_default()
+}
+
+/// `http://shop.web:8080` → 8080; none if a Mapping leaves it to the scheme.
+fn port(service: &str) -> Option<i64> {
+    let (_, port) = service.rsplit_once(':')?;
+    port.parse().ok()
 }
 
 fn has_weight(mapping: &Value) -> bool {

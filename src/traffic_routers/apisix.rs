@@ -4,9 +4,12 @@
 //! # Source
 //! `rollout/trafficrouting/apisix` of Argo Rollouts.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::object::{Known, Place, Query, Resource, Write, member, set_weight};
+use super::ports::PortUse;
 use super::split::{Pair, Route, Split, Subject};
 use super::{Abilities, FIELD, Router};
 use crate::api::{ApisixTrafficRouting, HeaderMatch, Problem, SetHeaderRoute};
@@ -258,6 +261,30 @@ impl Router for Apisix<'_> {
                 Some(Problem::invalid(field, name, why))
             })
             .collect()
+    }
+
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let Some((place, object)) = self
+            .place
+            .as_ref()
+            .and_then(|it| Some((it, known.get(it)?)))
+        else {
+            return BTreeSet::new();
+        };
+        let Pair { canary, stable } = self.subject.services();
+        let mut ports = BTreeSet::new();
+        for (field, name) in self.rules(place) {
+            let rules = object["spec"]["http"].as_array().into_iter().flatten();
+            let rules = rules.filter(|rule| rule["name"] == name);
+            let backends = rules.filter_map(|rule| rule["backends"].as_array());
+            for backend in backends.flatten() {
+                let service = backend["serviceName"].as_str().unwrap_or_default();
+                if [canary, stable].contains(&service) {
+                    ports.extend(PortUse::of(&field, name, service, &backend["servicePort"]));
+                }
+            }
+        }
+        ports
     }
 
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String> {

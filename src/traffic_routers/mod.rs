@@ -22,17 +22,23 @@ mod istio;
 mod nginx;
 mod object;
 mod plugin;
+mod ports;
+mod registration;
 mod smi;
 mod split;
 #[cfg(test)]
 mod testing;
 mod traefik;
 
+use std::collections::BTreeSet;
+
 use crate::api::{CanaryStrategy, Problem};
 
 pub use abilities::{Abilities, InVain, asked_in_vain};
 pub use hold::{HELD_BY, Holder, holders, names, release};
 pub use object::{Call, Known, Notice, Place, Query, Resource, Verification, Verified, Write};
+pub use ports::PortUse;
+pub use registration::registered;
 pub use split::{Pair, Route, Split, Subject, Version};
 
 /// Where routers are configured.
@@ -63,6 +69,12 @@ pub trait Router {
     /// What is wrong with the objects that the Rollout names: missing, of another kind than
     /// expected, without the routes or Services that it names.
     fn problems(&self, known: &Known) -> Vec<Problem>;
+
+    /// The ports at which its objects, which nothing is wrong with, lead to the Rollout's Services.
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let _ = known;
+        BTreeSet::new()
+    }
 
     /// What has to be written so that the traffic is divided like this; nothing if it is.
     ///
@@ -101,6 +113,9 @@ pub struct Versions {
     /// The tag by which AWS Load Balancer Controller says whose a target group is, if the weights of
     /// load balancers are to be verified. Default: they are not.
     pub alb_verified_by_tag: Option<String>,
+    /// Group and version of `TargetGroupBindings`, if AWS is to know all pods of a version before the one
+    /// before it goes. Default: it need not.
+    pub target_group_bindings: Option<(String, String)>,
     /// Group and version of `TraefikServices`. Default: `traefik.io/v1alpha1`.
     pub traefik: (String, String),
     /// Classes of the Ingresses that NGINX serves, beside those that say so in their name. Default:
@@ -118,6 +133,7 @@ impl Default for Versions {
             app_mesh: "v1beta2".to_owned(),
             alb_ingress_classes: vec!["alb".to_owned()],
             alb_verified_by_tag: None,
+            target_group_bindings: None,
             traefik: owned("traefik.io", "v1alpha1"),
             nginx_ingress_classes: vec!["nginx".to_owned()],
         }

@@ -4,9 +4,12 @@
 //! # Source
 //! `rollout/trafficrouting/nginx` of Argo Rollouts, where it stays for good.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::object::{Known, Notice, Place, Query, Resource, Write};
+use super::ports::PortUse;
 use super::split::{Pair, Split, Subject};
 use super::{FIELD, Router, Versions};
 use crate::api::{NginxTrafficRouting, Problem};
@@ -259,6 +262,33 @@ impl Router for Nginx<'_> {
         let ingresses = self.ingresses();
         let problems = ingresses.iter().filter_map(|it| self.problem(it, known));
         problems.collect()
+    }
+
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let Pair { canary, stable } = self.subject.services();
+        let mut ports = BTreeSet::new();
+        for Ingresses {
+            field,
+            stable: place,
+            ..
+        } in self.ingresses()
+        {
+            let object = known.get(&place).map(|object| &object["spec"]["rules"]);
+            let rules = object.and_then(Value::as_array).into_iter().flatten();
+            let paths = rules.filter_map(|rule| rule.pointer("/http/paths")?.as_array());
+            let backends = paths.flatten().map(|path| &path["backend"]["service"]);
+            for backend in backends.filter(|backend| backend["name"] == stable) {
+                let port = ["number", "name"].map(|by| &backend["port"][by]);
+                let port = port.into_iter().find(|port| !port.is_null());
+                // The second Ingress has the same ports.
+                for service in [canary, stable] {
+                    let port =
+                        port.and_then(|port| PortUse::of(&field, &place.name, service, port));
+                    ports.extend(port);
+                }
+            }
+        }
+        ports
     }
 
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String> {

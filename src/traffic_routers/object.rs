@@ -268,6 +268,34 @@ pub struct Verified {
     pub warnings: Vec<Notice>,
 }
 
+/// What is found out on the way to a [`Verification`].
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What is told if nothing is open and nothing has failed.
+    pub(super) told: Verified,
+    /// What has to be looked up first.
+    pub(super) open: Vec<Query>,
+    /// Why something cannot be told.
+    pub(super) failures: Vec<String>,
+    /// Whether something is not as it should be.
+    pub(super) differs: bool,
+}
+
+impl Findings {
+    pub(super) fn concluded(mut self) -> Verification {
+        if !self.open.is_empty() {
+            return Verification::Ask(self.open);
+        }
+        // The same may have been asked for several objects.
+        self.failures.dedup();
+        if !self.failures.is_empty() {
+            return Verification::Failed(self.failures.join("; "));
+        }
+        self.told.is_verified = !self.differs;
+        Verification::Told(self.told)
+    }
+}
+
 impl Write {
     /// Where it is made; none outside of the cluster.
     #[must_use]

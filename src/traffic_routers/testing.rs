@@ -7,7 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Known, Notice, Place, Query, Route, Router, Split, Subject, Version, Versions, Write};
+use super::{
+    FIELD, Known, Notice, Place, PortUse, Query, Route, Router, Split, Subject, Version, Versions,
+    Write,
+};
 use crate::api::{CanaryStrategy, PingPongSide, TrafficWeights, WeightDestination};
 
 /// A Rollout with one router, and the objects of the cluster.
@@ -107,6 +110,25 @@ impl World {
             return "none".to_owned();
         }
         lines.join("\n")
+    }
+
+    /// At which ports its objects lead to the Services.
+    pub(super) fn ports(&self) -> String {
+        let (router, known) = self.router();
+        let ports = router.ports(&known);
+        let field = |port: &PortUse| {
+            let field = port.field.strip_prefix(&format!("{FIELD}."));
+            format!("{}={}", field.unwrap_or_default(), port.value)
+        };
+        let first = ports.first().map(field);
+        assert!(ports.iter().all(|port| Some(field(port)) == first));
+        let ports = ports.iter();
+        let ports: Vec<_> = ports
+            .map(|it| format!("{} {}", it.service, it.port))
+            .collect();
+        first.map_or_else(String::new, |first| {
+            format!("{first}: {}", ports.join(", "))
+        })
     }
 
     pub(super) fn writes(&self, split: &Split) -> Result<Vec<Write>, String> {

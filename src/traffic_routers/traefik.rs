@@ -3,9 +3,12 @@
 //! # Source
 //! `rollout/trafficrouting/traefik` of Argo Rollouts.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::object::{Known, Notice, Place, Query, Resource, Write, set_weight};
+use super::ports::PortUse;
 use super::split::{Pair, Split, Subject};
 use super::{FIELD, Router, Versions};
 use crate::api::{Problem, TraefikTrafficRouting};
@@ -74,6 +77,21 @@ impl Router for Traefik<'_> {
                 Problem::invalid(&field, name, why)
             })
             .collect()
+    }
+
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let field = format!("{FIELD}.traefik.weightedTraefikServiceName");
+        let services = known.get(&self.place);
+        let services = services.and_then(|object| object.pointer("/spec/weighted/services"));
+        let services = services.and_then(Value::as_array).into_iter().flatten();
+        let Pair { canary, stable } = self.services;
+        let ours = services.filter(|one| one.get("kind").is_none_or(|kind| kind == "Service"));
+        let ours = ours.filter_map(|one| {
+            let name = one["name"].as_str()?;
+            let port = PortUse::of(&field, &self.place.name, name, &one["port"]);
+            port.filter(|_| [canary, stable].contains(&name))
+        });
+        ours.collect()
     }
 
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String> {

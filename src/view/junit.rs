@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::news::shown;
 use super::report::{AnalysisReport, MetricReport, counts, last_message, phase};
 use crate::api::{Measurement, Phase};
+use crate::markup::escaped;
 
 /// What a metric is in the words of JUnit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,37 +115,4 @@ fn line(measurement: &Measurement) -> String {
         measurement.message
     );
     line.trim_end().to_owned()
-}
-
-/// Text for XML 1.0, which some characters may not even stand in when escaped.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            // In an attribute they would be read as spaces.
-            '\n' => safe.push_str("&#10;"),
-            '\r' => safe.push_str("&#13;"),
-            '\t' => safe.push_str("&#9;"),
-            '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escaped;
-
-    #[test]
-    fn what_xml_cannot_hold_is_replaced() {
-        assert_eq!(
-            escaped("a<b & \"c\"\n\u{1}é"),
-            "a&lt;b &amp; &quot;c&quot;&#10;\u{fffd}é"
-        );
-    }
 }

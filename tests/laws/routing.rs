@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use k8s_openapi::api::core::v1::Service;
 use verdict::apiserver::Server;
@@ -17,43 +17,84 @@ fn any_router() -> impl Strategy<Value = Router> {
     prop::sample::select(all)
 }
 
-/// Without `setCanaryScale` and `replicaProgressThreshold`: what a person asks for with them is
-/// theirs.
+/// Steps, and what makes the shares of pods their author's business: `setCanaryScale` with a size of its
+/// own, and `replicaProgressThreshold`.
 fn any_routed_canary(is_dynamic: bool) -> impl Strategy<Value = Value> {
+    let scale = prop_oneof![
+        (0_i32..9).prop_map(|replicas| json!({ "replicas": replicas })),
+        (0_i32..=100).prop_map(|weight| json!({ "weight": weight })),
+    ];
     let step = prop_oneof![
-        3 => (0_i32..=100).prop_map(|weight| json!({ "setWeight": weight })),
-        1 => Just(json!({ "pause": {} })),
-        1 => (0_i32..120).prop_map(|seconds| json!({ "pause": { "duration": seconds } })),
-        1 => Just(json!({ "analysis": analysis() })),
+        6 => (0_i32..=100).prop_map(|weight| json!({ "setWeight": weight })),
+        2 => Just(json!({ "pause": {} })),
+        2 => (0_i32..120).prop_map(|seconds| json!({ "pause": { "duration": seconds } })),
+        2 => Just(json!({ "analysis": analysis() })),
+        1 => Just(json!({ "setCanaryScale": { "matchTrafficWeight": true } })),
+        1 => scale.prop_map(|scale| json!({ "setCanaryScale": scale })),
     ];
     let maybe = |numbers: Range<i32>| prop_oneof![Just(Value::Null), numbers.prop_map(Value::from)];
     let background = prop_oneof![Just(Value::Null), Just(analysis())];
+    let threshold = prop_oneof![
+        (0_i32..=100).prop_map(|value| json!({ "type": "Percentage", "value": value })),
+        (0_i32..8).prop_map(|value| json!({ "type": "Pod", "value": value })),
+    ];
+    let threshold = prop_oneof![3 => Just(Value::Null), 1 => threshold];
     let parts = (
         prop::collection::vec(step, 0..5),
-        background,
+        (background, threshold),
         (maybe(0..60), maybe(1..60), maybe(1..4)),
     );
-    parts.prop_map(move |(steps, analysis, (delay, abort_delay, least))| {
-        let mut canary = json!({ "steps": steps, "dynamicStableScale": is_dynamic });
-        let more = json!({
-            "analysis": analysis, "abortScaleDownDelaySeconds": abort_delay,
-            "minPodsPerReplicaSet": least,
-            "scaleDownDelaySeconds": if is_dynamic { Value::Null } else { delay },
-        });
-        json_patch::merge(&mut canary, &more);
-        canary
+    parts.prop_map(
+        move |(steps, (analysis, threshold), (delay, abort_delay, least))| {
+            let mut canary = json!({ "steps": steps, "dynamicStableScale": is_dynamic });
+            let more = json!({
+                "analysis": analysis, "abortScaleDownDelaySeconds": abort_delay,
+                "minPodsPerReplicaSet": least, "replicaProgressThreshold": threshold,
+                "scaleDownDelaySeconds": if is_dynamic { Value::Null } else { delay },
+            });
+            json_patch::merge(&mut canary, &more);
+            canary
+        },
+    )
+}
+
+/// Whether a canary leaves it to the weights how many pods share the traffic.
+fn follows_the_weights(canary: &Value) -> bool {
+    let steps = canary["steps"].as_array().unwrap();
+    let scales = |step: &Value| {
+        let scale = step.get("setCanaryScale");
+        scale.is_some_and(|scale| scale["matchTrafficWeight"] != true)
+    };
+    !steps.iter().any(scales) && canary.get("replicaProgressThreshold").is_none()
+}
+
+/// All that may happen. There is always a pod to be had: of none nobody has a share.
+fn with_some_pods() -> impl Strategy<Value = Happening> {
+    anything().prop_map(|happening| match happening {
+        Happening::Size(size) => Happening::Size(size.max(1)),
+        other => other,
     })
 }
 
-/// All that may happen but another number of pods: then shares are of something else.
-fn unless_resized() -> impl Strategy<Value = Happening> {
-    anything().prop_filter("another size", |it| !matches!(it, Happening::Size(_)))
+/// Some routers divide another whole than 100.
+fn divide_another_whole(canary: &mut Value) {
+    canary["trafficRouting"]["maxTrafficWeight"] = json!(250);
+    for step in canary["steps"].as_array_mut().unwrap() {
+        if let Some(weight) = step["setWeight"].as_i64() {
+            step["setWeight"] = json!(weight * 5 / 2);
+        }
+    }
 }
 
 fn routed(is_dynamic: bool) -> impl Strategy<Value = (Router, Scene)> {
-    let scene = scene(any_routed_canary(is_dynamic), unless_resized());
-    (any_router(), scene).prop_map(|(router, mut scene)| {
-        json_patch::merge(&mut scene.strategy, &router.canary(&Value::Null));
+    let scene = scene(any_routed_canary(is_dynamic), with_some_pods());
+    (any_router(), scene, any::<bool>()).prop_map(|(router, mut scene, is_other)| {
+        let steps = scene.strategy["steps"].clone();
+        json_patch::merge(&mut scene.strategy, &router.canary(&steps));
+        let routing = &scene.strategy["trafficRouting"];
+        if is_other && (routing.get("nginx").is_some() || routing.get("plugins").is_some()) {
+            divide_another_whole(&mut scene.strategy);
+        }
         // As long as people hold it, pods of a version that was given up stay.
         scene.happenings.push((1, Happening::Unpause));
         let steps = std::mem::take(&mut scene.strategy);
@@ -109,10 +150,14 @@ impl State {
     }
 }
 
-/// Looks whether the law holds.
-fn watch(router: &Router, play: &Play, replicas: i32) -> Arc<dyn Fn() + Send + Sync> {
+/// Looks whether the law holds. Shares are of the fewest pods that the Rollout was ever to have: those of
+/// another size come one by one. Where its author says how many pods a version has, it has some as long as
+/// it gets anything.
+fn watch(router: &Router, play: &Play, scene: &Scene) -> Arc<dyn Fn() + Send + Sync> {
     let (router, server) = (router.clone(), play.world.server.clone());
     let (seen, last) = (Arc::clone(&play.seen), AtomicU64::new(0));
+    let fewest = AtomicI64::new(scene.replicas.into());
+    let is_strict = follows_the_weights(&scene.strategy["canary"]);
     Arc::new(move || {
         let version = server.resource_version();
         if last.swap(version, Ordering::Relaxed) == version {
@@ -120,14 +165,29 @@ fn watch(router: &Router, play: &Play, replicas: i32) -> Arc<dyn Fn() + Send + S
         }
         let divided = router.kinds.iter().map(|kind| kind.2);
         let selecting = router.selectors.iter().map(|selector| selector.0);
-        let kinds: Vec<&str> = divided.clone().chain(selecting).chain(["pods"]).collect();
+        let kinds: Vec<&str> = divided
+            .clone()
+            .chain(selecting)
+            .chain(["pods", "rollouts"])
+            .collect();
         let state = State::of(&server, &kinds);
+        let wanted = &state.all("rollouts")[0]["spec"]["replicas"];
+        let wanted = wanted.as_i64().unwrap_or(1);
+        let fewest = fewest.fetch_min(wanted, Ordering::Relaxed).min(wanted);
         let objects: Vec<Value> = divided.flat_map(|kind| state.all(kind)).cloned().collect();
         let (one, other) = (router.weights)(&objects);
         for (weight, selector) in [one, other].into_iter().zip(router.selectors) {
             let ready = state.ready_pods(selector);
-            if weight * i64::from(replicas) > ready * 100 {
-                let problem = format!("{weight} % by {selector:?} with {ready} of {replicas} pods");
+            let needed = if is_strict {
+                weight * fewest
+            } else {
+                weight.min(1)
+            };
+            if needed > ready * (one + other) {
+                let problem = format!(
+                    "{weight} of {} by {selector:?} with {ready} of {fewest} pods",
+                    one + other
+                );
                 seen.lock().unwrap().wrong.push(problem);
             }
         }
@@ -140,7 +200,7 @@ async fn holds((router, scene): &(Router, Scene)) -> Result<(), TestCaseError> {
     let services = ["canary", "stable", "ping", "pong", "root", "web"];
     world.create_services(&services).await;
     let mut play = Play::begin_in(world, scene).await;
-    play.look = Some(watch(router, &play, scene.replicas));
+    play.look = Some(watch(router, &play, scene));
     play.fail(scene.chaos);
     let held = play.has_no_problems(scene).await;
     play.world.server.clear_faults();
@@ -162,7 +222,7 @@ async fn a_share_that_no_pods_can_take_is_seen() {
     router.install(&world).await;
     world.create_services(&["canary", "stable"]).await;
     let mut play = Play::begin_in(world, &scene).await;
-    play.look = Some(watch(&router, &play, scene.replicas));
+    play.look = Some(watch(&router, &play, &scene));
     play.fail(None);
     play.running.take().unwrap().kill().await;
     let selector = json!({ labels::POD_TEMPLATE_HASH: "another" });

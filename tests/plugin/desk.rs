@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kube::Client;
 use regex::Regex;
@@ -13,6 +14,7 @@ use verdict::api::{AnalysisTemplate, Rollout, RolloutPhase};
 use verdict::cli::{Args, Around, Exit, Output, Program, Screen};
 use verdict::cluster::{Cluster, persistent};
 
+use super::terminal::last_frame;
 use super::wire::Wire;
 use crate::kubectl::screen::words;
 use crate::world::release::a_rollout;
@@ -141,6 +143,36 @@ impl<'w> Desk<'w> {
         }
         if answer.code != 0 {
             let _ = writeln!(self.seen, "exit {}", answer.code);
+        }
+        self.seen.push('\n');
+    }
+
+    /// Types a command on a terminal of so many columns and lines; its last picture is what is seen.
+    pub(super) async fn draw(&mut self, line: &str, width: usize, height: usize) {
+        let around = Around {
+            screen: Screen {
+                draws: true,
+                size: Some((width, height)),
+                ..Screen::plain()
+            },
+            ..self.around()
+        };
+        let stop = around.stop.clone();
+        let end = async {
+            // Between two pictures: one is drawn each second.
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            stop.cancel();
+        };
+        let (answer, ()) = tokio::join!(self.call_in(line, around), end);
+        assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{line}");
+        let frame = last_frame(&answer.out);
+        assert!(frame.lines().count() < height, "{frame}");
+        for line in frame.lines() {
+            assert!(line.chars().count() <= width, "{line}");
+        }
+        let _ = writeln!(self.seen, "{line} ({width} × {height})");
+        for line in frame.lines() {
+            let _ = writeln!(self.seen, "│ {}", line.trim_end());
         }
         self.seen.push('\n');
     }

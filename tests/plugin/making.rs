@@ -86,6 +86,12 @@ async fn files_are_judged_before_a_cluster_sees_them() {
         "unknown.yaml",
         &ROLLOUT.replace("canary:", "canary:\n      wheight: 1"),
     );
+    let condition = {
+        let mut template = a_template();
+        template["spec"]["metrics"][0]["successCondition"] = json!("result >= {{args.limit}} )");
+        let text = serde_saphyr::to_string(&template).unwrap();
+        folder.write("condition.yaml", &text)
+    };
     let broken = folder.write("broken.yaml", "kind: [\n");
     let template = folder.write("template.json", &a_template().to_string());
     let mut desk = Desk::new(&world);
@@ -96,6 +102,8 @@ async fn files_are_judged_before_a_cluster_sees_them() {
         format!("lint -f {bad}"),
         format!("lint -f {bad} -o json"),
         format!("lint -f {unknown}"),
+        format!("lint -f {condition}"),
+        format!("lint -f {condition} -o json"),
         format!("lint -f {broken}"),
         format!("lint -f {}/none.yaml", folder.path().display()),
         "lint".to_owned(),

@@ -45,7 +45,7 @@ async fn a_bad_release_is_told_with_its_reason() {
     insta::assert_snapshot!(format!("{}{}", desk.transcript(), ours.transcript()));
 }
 
-async fn set_status<K: Namespaced>(world: &World, name: &str, status: Value) {
+pub(super) async fn set_status<K: Namespaced>(world: &World, name: &str, status: Value) {
     let patch = Patch::Merge(json!({ "status": status }));
     let patched = world.api::<K>();
     patched
@@ -83,16 +83,15 @@ async fn create_others(world: &World) {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn experiments_are_told_with_their_versions_and_verdicts() {
-    let world = World::without_sources().await;
+/// An Experiment that compares two versions, and was judged.
+pub(super) async fn an_experiment(world: &World) {
     let experiment = json!({
         "metadata": { "name": "compare" },
         "spec": { "templates": [], "duration": "1h" },
     });
     let experiment: Experiment = world.create(experiment).await;
     let status = json!({ "phase": "Running", "availableAt": "2026-01-01T00:00:00Z" });
-    set_status::<Experiment>(&world, "compare", status).await;
+    set_status::<Experiment>(world, "compare", status).await;
     for (name, image) in [("base", "web:1"), ("next", "web:2")] {
         let containers = json!([{ "name": "web", "image": image }]);
         let labels = json!({ "app": name });
@@ -119,7 +118,13 @@ async fn experiments_are_told_with_their_versions_and_verdicts() {
     let run = owned(&experiment, "compare-smoke", run);
     world.create::<AnalysisRun>(run).await;
     let status = json!({ "phase": "Successful", "metricResults": [result] });
-    set_status::<AnalysisRun>(&world, "compare-smoke", status).await;
+    set_status::<AnalysisRun>(world, "compare-smoke", status).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn experiments_are_told_with_their_versions_and_verdicts() {
+    let world = World::without_sources().await;
+    an_experiment(&world).await;
     create_others(&world).await;
     seconds(300).await;
     let mut desk = Desk::new(&world);

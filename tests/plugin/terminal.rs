@@ -111,5 +111,5 @@ impl Terminal {
 pub(super) fn last_frame(drawn: &str) -> String {
     let frame = drawn.rsplit("\u{1b}[H").next().unwrap_or_default();
     let frame = frame.split("\u{1b}[J").next().unwrap_or_default();
-    frame.replace("\u{1b}[K\r\n", "\n")
+    frame.replace('\r', "").replace("\u{1b}[K\n", "\n")
 }

@@ -160,7 +160,7 @@ async fn the_walk_of_argos_guide_works_word_for_word() {
 
 fn completes(home: &Home) {
     let completed = home.run("__complete argo rollouts promote ''");
-    assert!(completed.starts_with("rollouts-demo\n"), "{completed}");
+    assert!(completed.starts_with("rollouts-demo\n:4\n"), "{completed}");
 }
 
 fn stays_narrow(home: &Home) {

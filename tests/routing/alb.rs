@@ -1,17 +1,10 @@
 //! Stories of AWS Load Balancer Controller: Services that take turns, and load balancers that are asked
 //! whether they have the weights.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::Mutex;
-
-use axum::body::to_bytes;
-use axum::extract::Request;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
-use verdict::aws::{Aws, Environment};
-use verdict::http::Http;
-use verdict::traffic_routers::Versions;
 
+use super::aws::{BINDING, Balancer, HOST, INGRESSES};
 use super::*;
 use crate::world::routers::{alb, alb_in_turns};
 
@@ -54,110 +47,41 @@ async fn services_take_turns_and_none_is_led_elsewhere_while_it_has_traffic() {
     assert_eq!(second.load(Ordering::Relaxed), 10);
 }
 
-const BALANCER: &str = "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/app/k8s-web/50dc";
-const HOST: &str = "k8s-web-123.eu-west-1.elb.amazonaws.com";
-const INGRESSES: [&str; 2] = ["alb", "alb-inner"];
-
-/// A load balancer of both Ingresses. It has the weights that it is told, not those that it should
-/// have.
-#[derive(Clone, Default)]
-struct Balancer {
-    /// The new version's part.
-    canary: Arc<Mutex<i64>>,
-    /// Why nothing is answered.
-    refusal: Arc<Mutex<Option<&'static str>>>,
-}
-
-impl Balancer {
-    fn set(&self, canary: i64) {
-        *self.canary.lock().unwrap() = canary;
+#[tokio::test(start_paused = true)]
+async fn the_side_that_serves_keeps_all_traffic_when_its_rollout_is_deleted() {
+    let router = alb_in_turns();
+    let (world, _running) = running(&router).await;
+    world.release("web:2").await;
+    until_paused_at(&world, 20).await;
+    world.operate(&operations::promote_full()).await;
+    world.until_phase(RolloutPhase::Healthy).await;
+    // Now `pong` serves, and the next version comes behind `ping`.
+    world.release("web:3").await;
+    until_paused_at(&world, 20).await;
+    assert_eq!(router.weights(&world).await, (80, 20));
+    let least = world.fewest_pods_behind("pong");
+    // The pods go on without it.
+    let policy = PropagationPolicy::Orphan;
+    world.delete::<Rollout>("web", policy).await;
+    seconds(60).await;
+    assert_eq!(router.weights(&world).await, (100, 0));
+    for ingress in router.objects(&world).await {
+        let annotations = ingress["metadata"]["annotations"].as_object().unwrap();
+        assert_eq!(annotations.len(), 1, "its action alone: {annotations:?}");
     }
-
-    /// Each target group: Ingress, Service and weight.
-    fn groups(&self) -> Vec<(&'static str, &'static str, i64)> {
-        let canary = *self.canary.lock().unwrap();
-        let of = |ingress| {
-            [
-                (ingress, "canary", canary),
-                (ingress, "stable", 100 - canary),
-            ]
-        };
-        INGRESSES.into_iter().flat_map(of).collect()
+    assert!(least.load(Ordering::Relaxed) >= 10);
+    for service in ["ping", "pong"] {
+        let service: Service = world.get(service).await;
+        let selector = service.spec.unwrap().selector.unwrap();
+        assert_eq!(selector.keys().collect::<Vec<_>>(), ["app"]);
     }
-
-    fn answer(&self, action: &str) -> Value {
-        let arn = |ingress: &str, service: &str| {
-            format!("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/{ingress}-{service}/1")
-        };
-        let groups = self.groups();
-        match action {
-            "DescribeLoadBalancers" => json!({ "LoadBalancers": [{
-                "LoadBalancerName": "k8s-web", "LoadBalancerArn": BALANCER, "DNSName": HOST,
-            }] }),
-            "DescribeTargetGroups" => {
-                let named = groups.iter().map(|(ingress, service, _)| {
-                    let name = format!("{ingress}-{service}");
-                    json!({ "TargetGroupName": name, "TargetGroupArn": arn(ingress, service) })
-                });
-                json!({ "TargetGroups": named.collect::<Vec<_>>() })
-            }
-            "DescribeTags" => {
-                let tagged = groups.iter().map(|(ingress, service, _)| {
-                    let resource = format!("default/{ingress}-{service}:80");
-                    let tag = json!({ "Key": "ingress.k8s.aws/resource", "Value": resource });
-                    json!({ "ResourceArn": arn(ingress, service), "Tags": [tag] })
-                });
-                json!({ "TagDescriptions": tagged.collect::<Vec<_>>() })
-            }
-            "DescribeListeners" => json!({ "Listeners": [{ "ListenerArn": "listener" }] }),
-            "DescribeRules" => {
-                let parts = groups.iter().map(|(ingress, service, weight)| {
-                    json!({ "TargetGroupArn": arn(ingress, service), "Weight": weight })
-                });
-                let parts = json!({ "TargetGroups": parts.collect::<Vec<_>>() });
-                json!({ "Rules": [{ "Actions": [{ "ForwardConfig": parts }] }] })
-            }
-            other => panic!("{other} is not asked"),
-        }
-    }
-
-    fn router(&self) -> axum::Router {
-        let balancer = self.clone();
-        axum::Router::new().fallback(move |request: Request| {
-            let balancer = balancer.clone();
-            async move {
-                let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
-                let body = String::from_utf8(body.to_vec()).unwrap();
-                let mut fields = body.split('&').filter_map(|field| field.split_once('='));
-                let (_, action) = fields.find(|(name, _)| *name == "Action").unwrap();
-                if let Some(why) = *balancer.refusal.lock().unwrap() {
-                    let error = json!({ "Error": { "Code": why, "Message": "not you" } });
-                    return (axum::http::StatusCode::FORBIDDEN, element("E", &error));
-                }
-                let mut answer = BTreeMap::new();
-                answer.insert(format!("{action}Result"), balancer.answer(action));
-                (axum::http::StatusCode::OK, element("R", &json!(answer)))
-            }
-        })
-    }
-}
-
-/// JSON as AWS writes it: the items of a list are `member`s.
-fn element(name: &str, value: &Value) -> String {
-    let mut inner = String::new();
-    match value {
-        Value::Array(items) => inner.extend(items.iter().map(|item| element("member", item))),
-        Value::Object(fields) => inner.extend(fields.iter().map(|(key, it)| element(key, it))),
-        Value::String(text) => inner.push_str(text),
-        other => write!(inner, "{other}").unwrap(),
-    }
-    format!("<{name}>{inner}</{name}>")
 }
 
 /// Version 1 of `web` runs behind a load balancer that is asked for its weights.
-async fn verified_by(balancer: &Balancer) -> (World, Running) {
+pub(super) async fn verified_by(balancer: &Balancer) -> (World, Running) {
     let router = alb();
     let world = installed(&router).await;
+    world.define(BINDING).await;
     for ingress in INGRESSES {
         let hosts = json!({ "loadBalancer": { "ingress": [{ "hostname": HOST }] } });
         let patch = Patch::Merge(json!({ "status": hosts }));
@@ -168,23 +92,12 @@ async fn verified_by(balancer: &Balancer) -> (World, Running) {
             .await
             .unwrap();
     }
-    let keys = |name: &str| name.starts_with("AWS_").then(|| "key".to_owned());
-    let http = Http::in_process(balancer.router());
-    let tag = "ingress.k8s.aws/resource".to_owned();
-    let versions = Versions {
-        alb_verified_by_tag: Some(tag),
-        ..Versions::default()
-    };
-    let running = World::start_rollouts_with(Setup {
-        aws: Some(Aws::new(Environment::read(keys), http, world.clock.clone())),
-        versions: versions.into(),
-        ..world.setup_as(PROGRAM)
-    });
+    let running = World::start_rollouts_with(balancer.setup(&world));
     start(&world, &router).await;
     (world, running)
 }
 
-async fn until_unverified_at(world: &World, weight: i32) -> RolloutStatus {
+pub(super) async fn until_unverified_at(world: &World, weight: i32) -> RolloutStatus {
     let is_so = |status: &RolloutStatus| {
         let weights = status.canary.weights.as_ref();
         weights.is_some_and(|it| it.canary.weight == weight && it.verified == Some(false))
@@ -251,7 +164,7 @@ async fn the_pods_of_an_aborted_version_stay_while_the_load_balancer_leads_to_th
 async fn an_api_that_refuses_to_tell_is_told_once_and_asked_again() {
     let balancer = Balancer::default();
     let (world, _running) = verified_by(&balancer).await;
-    *balancer.refusal.lock().unwrap() = Some("AccessDenied");
+    balancer.refuse(Some("AccessDenied"));
     world.release("web:2").await;
     until_unverified_at(&world, 20).await;
     seconds(300).await;
@@ -265,7 +178,7 @@ async fn an_api_that_refuses_to_tell_is_told_once_and_asked_again() {
         "{:?}",
         status.conditions
     );
-    *balancer.refusal.lock().unwrap() = None;
+    balancer.refuse(None);
     balancer.set(20);
     until_paused_at(&world, 20).await;
 }

@@ -1,7 +1,7 @@
 //! Stories of several Rollouts whose traffic one object divides.
 
 use super::*;
-use crate::world::routers::{http_route, istio};
+use crate::world::routers::{ROOT_ACTION, action_of_alb, alb, http_route, istio, parts_at_alb};
 
 /// One object for the Rollouts `web` and `api`.
 struct Shared {
@@ -12,7 +12,8 @@ struct Shared {
     weights: fn(&[Value]) -> [i64; 4],
     /// Routes that steps have set.
     set: fn(&[Value]) -> usize,
-    takes_routes: bool,
+    /// Names of the routes by header that steps of `web` and of `api` set; empty where none can be.
+    routes: [&'static str; 2],
 }
 
 fn part_of_traefik(object: &Value, name: &str) -> i64 {
@@ -39,7 +40,7 @@ fn by_traefik() -> Shared {
             names.map(|name| part_of_traefik(&objects[0], name))
         },
         set: |_| 0,
-        takes_routes: false,
+        routes: [""; 2],
     }
 }
 
@@ -78,7 +79,7 @@ fn by_istio() -> Shared {
             })
         },
         set: |objects| objects[0]["spec"]["http"].as_array().unwrap().len() - 2,
-        takes_routes: true,
+        routes: ["testers"; 2],
     }
 }
 
@@ -102,7 +103,7 @@ fn by_http_route() -> Shared {
             )
         },
         set: |objects| objects[0]["spec"]["rules"].as_array().unwrap().len() - 2,
-        takes_routes: true,
+        routes: ["testers"; 2],
     }
 }
 
@@ -130,34 +131,71 @@ fn by_nginx() -> Shared {
             [100 - web, web, 100 - api, api]
         },
         set: |_| 0,
-        takes_routes: false,
+        routes: [""; 2],
     }
 }
 
-impl Shared {
-    fn canary(&self, routing: &Value, prefix: &str) -> Value {
-        let mut steps = vec![json!({ "setWeight": 20 })];
-        let mut routing = routing.clone();
-        if self.takes_routes {
-            // Both use the same name.
-            let matches = json!([{ "headerName": "X-Tester", "headerValue": { "exact": "yes" } }]);
-            steps.push(json!({ "setHeaderRoute": { "name": "testers", "match": matches } }));
-            routing["managedRoutes"] = json!([{ "name": "testers" }]);
-        }
-        steps.push(json!({ "pause": {} }));
-        json!({
-            "canaryService": format!("{prefix}canary"), "stableService": format!("{prefix}stable"),
-            "trafficRouting": routing, "steps": steps,
-        })
+/// An Ingress with a path and an action for each: names of actions are those of annotations, so each
+/// Rollout has its own.
+fn by_alb() -> Shared {
+    const OTHER_ACTION: &str = "alb.ingress.kubernetes.io/actions.api-root";
+    let mut router = alb();
+    router.objects.truncate(1);
+    let ingress = &mut router.objects[0].1;
+    ingress["metadata"]["annotations"][OTHER_ACTION] = action_of_alb("api-stable").into();
+    let paths = ingress["spec"]["rules"][0]["http"]["paths"].as_array_mut();
+    let paths = paths.unwrap();
+    let mut path = paths[0].clone();
+    path["path"] = "/api/*".into();
+    path["backend"]["service"]["name"] = "api-root".into();
+    paths.insert(0, path);
+    let settings =
+        |root: &str| json!({ "alb": { "ingress": "alb", "servicePort": 80, "rootService": root } });
+    router.routing = settings("root");
+    Shared {
+        router,
+        other: settings("api-root"),
+        weights: |objects| {
+            let parts = |action, services| parts_at_alb(&objects[0], action, services).unwrap();
+            let (stable, canary) = parts(ROOT_ACTION, ["stable", "canary"]);
+            let (other_stable, other) = parts(OTHER_ACTION, ["api-stable", "api-canary"]);
+            [stable, canary, other_stable, other]
+        },
+        set: |objects| {
+            let paths = &objects[0]["spec"]["rules"][0]["http"]["paths"];
+            paths.as_array().unwrap().len() - 2
+        },
+        routes: ["testers", "api-testers"],
     }
+}
 
-    async fn begin(&self) -> (World, Running) {
+fn a_canary_of(routing: &Value, prefix: &str, route: &str) -> Value {
+    let mut steps = vec![json!({ "setWeight": 20 })];
+    let mut routing = routing.clone();
+    if !route.is_empty() {
+        let matches = json!([{ "headerName": "X-Tester", "headerValue": { "exact": "yes" } }]);
+        steps.push(json!({ "setHeaderRoute": { "name": route, "match": matches } }));
+        routing["managedRoutes"] = json!([{ "name": route }]);
+    }
+    steps.push(json!({ "pause": {} }));
+    json!({
+        "canaryService": format!("{prefix}canary"), "stableService": format!("{prefix}stable"),
+        "trafficRouting": routing, "steps": steps,
+    })
+}
+
+impl Shared {
+    /// Both Rollouts run. Returns the objects as they were before, too.
+    async fn begin(&self) -> (World, Running, Vec<Value>) {
         let world = installed(&self.router).await;
-        world.create_services(&["api-canary", "api-stable"]).await;
+        let services = ["api-canary", "api-stable", "api-root"];
+        world.create_services(&services).await;
+        let before = self.router.written(&world).await;
         let running = world.start_rollouts();
-        let web = a_rollout(self.canary(&self.router.routing, ""));
+        let [route, other_route] = self.routes;
+        let web = a_rollout(a_canary_of(&self.router.routing, "", route));
         world.create::<Rollout>(web).await;
-        let mut api = a_rollout(self.canary(&self.other, "api-"));
+        let mut api = a_rollout(a_canary_of(&self.other, "api-", other_route));
         api["metadata"]["name"] = json!("api");
         let labels = json!({ "app": "web", "part": "api" });
         api["spec"]["selector"]["matchLabels"] = labels.clone();
@@ -167,7 +205,7 @@ impl Shared {
             world.until(name, is_in(RolloutPhase::Healthy)).await;
         }
         seconds(1).await;
-        (world, running)
+        (world, running, before)
     }
 }
 
@@ -180,10 +218,15 @@ fn is_in(phase: RolloutPhase) -> impl Fn(&Rollout) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn rollouts_that_share_an_object_do_not_overwrite_each_other() {
-    for shared in [by_traefik(), by_istio(), by_http_route(), by_nginx()] {
-        let (world, _running) = shared.begin().await;
+    for shared in [
+        by_traefik(),
+        by_istio(),
+        by_http_route(),
+        by_nginx(),
+        by_alb(),
+    ] {
+        let (world, _running, before) = shared.begin().await;
         let (router, name) = (&shared.router, shared.router.name);
-        let before = router.written(&world).await;
         let containers = json!([{ "name": "web", "image": "web:2" }]);
         let template = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
         for rollout in ["web", "api"] {
@@ -197,7 +240,7 @@ async fn rollouts_that_share_an_object_do_not_overwrite_each_other() {
             let objects = router.objects(&world).await;
             ((shared.weights)(&objects), (shared.set)(&objects))
         };
-        let one = usize::from(shared.takes_routes);
+        let one = usize::from(!shared.routes[0].is_empty());
         assert_eq!(told().await, ([80, 20, 80, 20], 2 * one), "{name}");
         is_at_rest(&world).await;
         world.operate(&operations::abort()).await;
@@ -206,7 +249,10 @@ async fn rollouts_that_share_an_object_do_not_overwrite_each_other() {
         assert_eq!(told().await, ([100, 0, 80, 20], one), "{name}");
         is_at_rest(&world).await;
         let policy = PropagationPolicy::Background;
-        world.delete::<Rollout>("api", policy).await;
+        world.delete::<Rollout>("api", policy.clone()).await;
+        seconds(60).await;
+        assert_eq!(told().await, ([100, 0, 100, 0], 0), "{name}");
+        world.delete::<Rollout>("web", policy).await;
         seconds(60).await;
         assert_eq!(router.written(&world).await, before, "{name}");
     }

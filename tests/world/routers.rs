@@ -127,11 +127,16 @@ pub(crate) fn nginx() -> Router {
         )],
         kinds: vec![INGRESS],
         weights: |objects| {
-            let annotations = |object: &Value| object["metadata"]["annotations"].clone();
-            let mut canaries = objects.iter().map(annotations);
-            let weight = "nginx.ingress.kubernetes.io/canary-weight";
-            let canary = canaries.find_map(|it| it[weight].as_str()?.parse().ok());
-            (canary.unwrap_or(0), 100 - canary.unwrap_or(0))
+            let annotation = |name: &str| {
+                let key = format!("nginx.ingress.kubernetes.io/{name}");
+                let annotations = objects.iter().map(|it| &it["metadata"]["annotations"]);
+                { annotations }.find_map(|all| all[&key].as_str()?.parse::<i64>().ok())
+            };
+            let canary = annotation("canary-weight").unwrap_or(0);
+            (
+                canary,
+                annotation("canary-weight-total").unwrap_or(100) - canary,
+            )
         },
     }
 }
@@ -201,28 +206,37 @@ fn last(list: &Value) -> &Value {
     list.as_array().unwrap().last().unwrap()
 }
 
-const ACTION: &str = "alb.ingress.kubernetes.io/actions.root";
+/// The annotation with the action of the Service that an Ingress names.
+pub(crate) const ROOT_ACTION: &str = "alb.ingress.kubernetes.io/actions.root";
 
-/// An Ingress whose action leads to one Service.
-fn ingress_of_alb(name: &str, stable: &str) -> (Kind, Value) {
+/// An action that leads to one Service.
+pub(crate) fn action_of_alb(stable: &str) -> String {
     let group = json!({ "ServiceName": stable, "ServicePort": "80", "Weight": 100 });
     let forward = json!({ "TargetGroups": [group] });
     // In the order in which actions are written.
-    let action = format!(r#"{{"Type":"forward","ForwardConfig":{forward}}}"#);
+    format!(r#"{{"Type":"forward","ForwardConfig":{forward}}}"#)
+}
+
+/// An Ingress whose action leads to one Service.
+fn ingress_of_alb(name: &str, stable: &str) -> (Kind, Value) {
     let port = json!({ "name": "use-annotation" });
     let backend = json!({ "service": { "name": "root", "port": port } });
     let path = json!({ "path": "/*", "pathType": "ImplementationSpecific", "backend": backend });
     let rules = json!([{ "host": "web.example.com", "http": { "paths": [path] } }]);
     let object = json!({
-        "metadata": { "name": name, "annotations": { ACTION: action } },
+        "metadata": { "name": name, "annotations": { ROOT_ACTION: action_of_alb(stable) } },
         "spec": { "ingressClassName": "alb", "rules": rules },
     });
     (INGRESS, object)
 }
 
-/// The parts that the action of an Ingress gives to these Services.
-pub(crate) fn parts_at_alb(ingress: &Value, services: [&str; 2]) -> Option<(i64, i64)> {
-    let action = ingress["metadata"]["annotations"][ACTION].as_str()?;
+/// The parts that an action of an Ingress gives to these Services.
+pub(crate) fn parts_at_alb(
+    ingress: &Value,
+    action: &str,
+    services: [&str; 2],
+) -> Option<(i64, i64)> {
+    let action = ingress["metadata"]["annotations"][action].as_str()?;
     let action: Value = serde_json::from_str(action).unwrap();
     let groups = action["ForwardConfig"]["TargetGroups"].as_array().unwrap();
     let part = |service: &str| {
@@ -248,7 +262,7 @@ pub(crate) fn alb() -> Router {
         ],
         kinds: vec![INGRESS],
         weights: |objects| {
-            let of = |ingress| parts_at_alb(ingress, ["canary", "stable"]);
+            let of = |ingress| parts_at_alb(ingress, ROOT_ACTION, ["canary", "stable"]);
             let parts: Vec<_> = objects.iter().filter_map(of).collect();
             assert_eq!(parts[0], parts[1], "all its Ingresses are divided alike");
             parts[0]
@@ -268,7 +282,7 @@ pub(crate) fn alb_in_turns() -> Router {
             ingress_of_alb("alb-inner", "ping"),
         ],
         weights: |objects| {
-            let of = |ingress| parts_at_alb(ingress, ["pong", "ping"]);
+            let of = |ingress| parts_at_alb(ingress, ROOT_ACTION, ["pong", "ping"]);
             objects.iter().find_map(of).unwrap()
         },
         ..alb()
@@ -300,7 +314,7 @@ fn smi() -> Router {
     }
 }
 
-fn ambassador() -> Router {
+pub(crate) fn ambassador() -> Router {
     let kind = Kind("getambassador.io/v2", "Mapping", "mappings");
     let spec = json!({ "prefix": "/", "service": "stable:80" });
     Router {
@@ -416,6 +430,19 @@ pub(crate) fn grpc_route() -> Router {
     gateway("grpcRoute", kind, "grpcRoute")
 }
 
+/// Linkerd, by the kind of route that it brings itself. The Gateway API's is installed, too.
+fn linkerd() -> Router {
+    let kind = Kind("policy.linkerd.io/v1beta3", "HTTPRoute", "httproutes");
+    let mut router = gateway("linkerd", kind, "httpRoute");
+    router.kinds.push(HTTP_ROUTE);
+    let settings = json!({ "httpRoutes": [{ "name": "mesh" }] });
+    router.routing = json!({ "plugins": { "argoproj-labs/gatewayAPI": settings } });
+    let route = &mut router.objects[0].1;
+    route["metadata"]["name"] = json!("mesh");
+    route["spec"]["parentRefs"] = json!([{ "group": "core", "kind": "Service", "name": "web" }]);
+    router
+}
+
 fn tcp_route() -> Router {
     let kind = Kind("gateway.networking.k8s.io/v1", "TCPRoute", "tcproutes");
     gateway("tcpRoute", kind, "tcpRoute")
@@ -448,6 +475,7 @@ pub(crate) fn all() -> Vec<Router> {
         grpc_route(),
         tcp_route(),
         tls_route(),
+        linkerd(),
     ]
 }
 

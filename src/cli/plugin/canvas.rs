@@ -133,6 +133,7 @@ mod tests {
             draws: true,
             paint: Paint::None,
             letters: Letters::All,
+            size: None,
         });
         for lines in [["a"], ["a"], ["b"]] {
             canvas.show(&page(&lines), &mut output);

@@ -163,7 +163,7 @@ async fn create(
         .await?;
     let name = created.name_any();
     if form.is_document() {
-        output.text(&form.object(created)?);
+        form.object(created, output)?;
     } else {
         output.data(format_args!("{singular}.argoproj.io/{name} created"));
     }

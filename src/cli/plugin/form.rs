@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use crate::api::GROUP;
+use crate::cli::Output;
 use crate::view::Detail;
 
 /// The form that is asked for.
@@ -39,40 +40,51 @@ impl FormArgs {
         matches!(self.output, Some(Form::Json | Form::Yaml | Form::Name))
     }
 
-    /// The object itself. The names of those who wrote its fields are left out, as by kubectl.
-    pub(super) fn object(self, object: DynamicObject) -> Result<String, Error> {
-        self.value(&value(object)?)
+    /// Tells an object itself. The names of those who wrote its fields are left out, as by kubectl.
+    pub(super) fn object(self, object: DynamicObject, output: &mut Output) -> Result<(), Error> {
+        self.value(&value(object)?, output)
     }
 
-    /// A list of objects, as kubectl tells it.
-    pub(super) fn list(self, objects: Vec<DynamicObject>) -> Result<String, Error> {
+    /// Tells a list of objects, as kubectl does.
+    pub(super) fn list(
+        self,
+        objects: Vec<DynamicObject>,
+        output: &mut Output,
+    ) -> Result<(), Error> {
         let items = objects.into_iter().map(value);
         let items = items.collect::<Result<Vec<_>, _>>()?;
         if self.output == Some(Form::Name) {
-            return Ok(items.iter().map(name).collect());
+            output.text(&items.iter().map(name).collect::<String>());
+            return Ok(());
         }
-        self.value(&json!({
+        let list = json!({
             "apiVersion": "v1", "kind": "List", "metadata": { "resourceVersion": "" },
             "items": items,
-        }))
+        });
+        self.value(&list, output)
     }
 
-    /// What is told of a Rollout of this name.
-    pub(super) fn about(self, rollout: &str, told: &Value) -> Result<String, Error> {
+    /// Tells what is known of a Rollout of this name.
+    pub(super) fn about(
+        self,
+        rollout: &str,
+        told: &Value,
+        output: &mut Output,
+    ) -> Result<(), Error> {
         match self.output {
-            Some(Form::Name) => Ok(format!("rollout.{GROUP}/{rollout}\n")),
-            Some(Form::Json | Form::Yaml | Form::Wide) | None => self.value(told),
+            Some(Form::Name) => output.data(format_args!("rollout.{GROUP}/{rollout}")),
+            Some(Form::Json | Form::Yaml | Form::Wide) | None => self.value(told, output)?,
         }
+        Ok(())
     }
 
-    fn value(self, value: &Value) -> Result<String, Error> {
+    fn value(self, value: &Value, output: &mut Output) -> Result<(), Error> {
         match self.output {
-            Some(Form::Name) => Ok(name(value)),
-            Some(Form::Yaml) => serde_saphyr::to_string(value)
-                .map(|text| format!("{}\n", text.trim_end()))
-                .map_err(|error| Error::new(format!("cannot write YAML: {error}"))),
-            Some(Form::Json | Form::Wide) | None => Ok(pretty(value)),
+            Some(Form::Name) => output.text(&name(value)),
+            Some(Form::Yaml) => output.document("---\n", &yaml(value)?),
+            Some(Form::Json | Form::Wide) | None => output.document("", &pretty(value)),
         }
+        Ok(())
     }
 }
 
@@ -80,6 +92,13 @@ fn value(mut object: DynamicObject) -> Result<Value, Error> {
     object.metadata.managed_fields = None;
     serde_json::to_value(object)
         .map_err(|error| Error::new(format!("cannot write an object: {error}")))
+}
+
+/// YAML in the manner of kubectl.
+pub(super) fn yaml(value: &Value) -> Result<String, Error> {
+    let text = serde_saphyr::to_string(value);
+    text.map(|text| format!("{}\n", text.trim_end()))
+        .map_err(|error| Error::new(format!("cannot write YAML: {error}")))
 }
 
 /// `rollout.argoproj.io/web`
@@ -93,7 +112,7 @@ fn name(object: &Value) -> String {
 }
 
 /// JSON with the margins of kubectl.
-fn pretty(value: &Value) -> String {
+pub(super) fn pretty(value: &Value) -> String {
     let mut text = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);

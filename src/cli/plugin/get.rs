@@ -172,23 +172,27 @@ pub(super) async fn object<K: Paged>(
     output: &mut Output,
 ) -> Result<Exit, Error> {
     match show.watch {
-        Watch::No if show.form.is_document() => document::<K>(show, around, output).await,
+        Watch::No if show.form.is_document() => {
+            document::<K>(show.name, show.form, around, output).await
+        }
         Watch::No => once::<K>(show, around, output).await,
         Watch::For(limit) => watch::<K>(show, limit, around, output).await,
     }
 }
 
-async fn document<K: Paged>(
-    show: &Show<'_>,
+/// Tells the object itself.
+pub(super) async fn document<K: Known>(
+    name: &str,
+    form: FormArgs,
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
     let kind = resource::<K>();
-    let read = around.cluster.read(&kind, &around.namespace, show.name);
+    let read = around.cluster.read(&kind, &around.namespace, name);
     match read.await {
-        Ok(object) => output.text(&show.form.object(object)?),
+        Ok(object) => form.object(object, output)?,
         Err(error) if error.is_not_found() => {
-            return Err(names::missing::<K>(around, show.name).await);
+            return Err(names::missing::<K>(around, name).await);
         }
         Err(error) => return Err(error.into()),
     }
@@ -321,7 +325,7 @@ async fn documents<K: Paged>(
         was_told = tell(live.trouble()?.as_deref(), was_told, output);
         let version = |object: &Arc<K>| object.meta().resource_version.clone();
         if last.as_ref().map(version) != Some(version(&object)) {
-            document::<K>(show, around, output).await?;
+            document::<K>(show.name, show.form, around, output).await?;
             last = Some(object);
         }
         if output.is_gone() || !live.wait(around, end.as_mut()).await {

@@ -179,11 +179,15 @@ fn tell(form: Form, findings: &[Finding], output: &mut Output) {
                     column,
                     field,
                     message,
+                    excerpt,
                     ..
                 } = it;
                 output.talk(format_args!(
                     "{file}:{line}:{column}: {level}: {field}: {message}"
                 ));
+                for line in excerpt.lines() {
+                    output.talk(format_args!("  {line}"));
+                }
             }
         }
     }

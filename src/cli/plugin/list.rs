@@ -1,45 +1,21 @@
 //! `list`: many objects in a table.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::marker::PhantomData;
 
 use clap::{Args, Subcommand};
-use futures::StreamExt as _;
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use kube::api::ListParams;
 use kube::core::DynamicObject;
-use kube::runtime::utils::Backoff;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, ResourceExt as _};
 
+use super::changes::Changes;
 use super::form::FormArgs;
 use super::kind::{Known, resource};
-use super::outage::Outage;
 use super::{Around, Error};
 use crate::api::{AnalysisRun, Experiment, Rollout};
 use crate::cli::{Exit, Output};
 use crate::view::{Listing, Row, lines};
-
-/// How long rows are collected before they are written, as in Argo's plugin.
-const BATCH: Duration = Duration::from_millis(500);
-
-/// How often in a row a watch may fail to begin, as in Argo's plugin.
-const MOST_FAILURES: u32 = 5;
-
-/// How long a watch waits before it is begun again, as in Argo's plugin.
-struct EverySecond;
-
-impl Iterator for EverySecond {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(Duration::from_secs(1))
-    }
-}
-
-impl Backoff for EverySecond {
-    fn reset(&mut self) {}
-}
 
 /// Show objects in a table
 #[derive(Debug, Args)]
@@ -201,31 +177,58 @@ async fn list<K: Listed>(
         .cluster
         .find(&resource::<K>(), namespace, &params)
         .await?;
-    if asked.of.form.is_document() {
-        let items = found.items.into_iter();
-        output.text(&asked.of.form.list(items.map(typed::<K>).collect())?);
-        return Ok(Exit::Done);
+    let form = asked.of.form;
+    if form.is_document() {
+        let items = found.items.into_iter().map(typed::<K>);
+        if !asked.watch {
+            form.list(items.collect(), output)?;
+            return Ok(Exit::Done);
+        }
+        let changes = Changes::new::<K>(namespace, &params, around);
+        return documents::<K>(form, items.collect(), changes, around, output).await;
     }
-    let listing = asked.listing(around);
-    let now = around.cluster.clock().now();
-    let mut told = BTreeMap::new();
-    let mut rows = Vec::new();
-    for object in found.items {
-        let key = (object.namespace(), object.name_any());
-        let object: K = object.try_parse().map_err(|error| {
-            Error::new(format!("cannot read {} {:?}: {error}", K::SINGULAR, key.1))
-        })?;
-        rows.push(object.row(listing, now));
-        told.insert(key, asked.without_time(around, &object, now));
-    }
+    let mut table = Table::<K>::new(asked);
+    let rows = table.rows(found.items, around)?;
     if rows.is_empty() && !asked.watch {
         output.talk("No resources found.");
         return Ok(Exit::Done);
     }
-    write(&K::columns(listing), true, &rows, around, output);
+    table.write(true, &rows, around, output);
     if asked.watch {
-        watch::<K>(asked, &params, told, around, output).await?;
+        let changes = Changes::new::<K>(namespace, &params, around);
+        let tell = |objects, output: &mut Output| {
+            let rows = table.rows(objects, around)?;
+            if !rows.is_empty() {
+                table.write(false, &rows, around, output);
+            }
+            Ok(())
+        };
+        changes.tell(tell, around, output).await?;
     }
+    Ok(Exit::Done)
+}
+
+/// One document after the other, whenever one of the objects has changed.
+async fn documents<K: Listed>(
+    form: FormArgs,
+    items: Vec<DynamicObject>,
+    changes: Changes,
+    around: &Around,
+    output: &mut Output,
+) -> Result<Exit, Error> {
+    let key = |object: &DynamicObject| (object.namespace(), object.name_any());
+    let mut told = BTreeMap::new();
+    let mut tell = |objects: Vec<DynamicObject>, output: &mut Output| {
+        for object in objects {
+            let version = object.resource_version();
+            if told.insert(key(&object), version.clone()) != Some(version) {
+                form.object(typed::<K>(object), output)?;
+            }
+        }
+        Ok(())
+    };
+    tell(items, output)?;
+    changes.tell(tell, around, output).await?;
     Ok(Exit::Done)
 }
 
@@ -239,107 +242,54 @@ fn typed<K: Known>(mut object: DynamicObject) -> DynamicObject {
     object
 }
 
-impl Asked<'_> {
-    fn listing(&self, around: &Around) -> Listing {
-        Listing {
-            timestamp: self.timestamps.then(|| around.cluster.clock().now()),
-            namespaces: self.of.all_namespaces,
-            detail: self.of.form.detail(),
+/// The rows that were told.
+struct Table<'a, K> {
+    asked: &'a Asked<'a>,
+    told: BTreeMap<(Option<String>, String), Row>,
+    kind: PhantomData<K>,
+}
+
+impl<'a, K: Listed> Table<'a, K> {
+    fn new(asked: &'a Asked<'a>) -> Self {
+        Self {
+            asked,
+            told: BTreeMap::new(),
+            kind: PhantomData,
         }
     }
 
-    /// What makes a row another one: not when it was printed.
-    fn without_time<K: Listed>(&self, around: &Around, object: &K, now: Timestamp) -> Row {
-        let listing = Listing {
+    fn listing(&self, around: &Around) -> Listing {
+        Listing {
+            timestamp: self.asked.timestamps.then(|| around.cluster.clock().now()),
+            namespaces: self.asked.of.all_namespaces,
+            detail: self.asked.of.form.detail(),
+        }
+    }
+
+    /// Rows of objects that are others than those told last. When it is told makes no difference.
+    fn rows(&mut self, objects: Vec<DynamicObject>, around: &Around) -> Result<Vec<Row>, Error> {
+        let (listing, now) = (self.listing(around), around.cluster.clock().now());
+        let without_time = Listing {
             timestamp: None,
-            ..self.listing(around)
+            ..listing
         };
-        object.row(listing, now)
-    }
-}
-
-fn write(
-    columns: &[(&'static str, usize)],
-    titled: bool,
-    rows: &[Row],
-    around: &Around,
-    output: &mut Output,
-) {
-    for line in lines(columns, titled, rows) {
-        output.data(around.screen.shown(&line));
-    }
-}
-
-async fn watch<K: Listed>(
-    asked: &Asked<'_>,
-    params: &ListParams,
-    mut told: BTreeMap<(Option<String>, String), Row>,
-    around: &Around,
-    output: &mut Output,
-) -> Result<(), Error> {
-    let client = around.cluster.client();
-    let api: Api<K> = if asked.of.all_namespaces {
-        Api::all(client)
-    } else {
-        Api::namespaced(client, &around.namespace)
-    };
-    let mut config = watcher::Config::default();
-    config.label_selector.clone_from(&params.label_selector);
-    config.field_selector.clone_from(&params.field_selector);
-    let changes = watcher(api, config).backoff(EverySecond).applied_objects();
-    let mut batches = std::pin::pin!(batched(changes));
-    let mut outage = Outage::default();
-    loop {
-        let batch = tokio::select! {
-            batch = batches.next() => batch.unwrap_or_default(),
-            () = around.stop.cancelled() => return Ok(()),
-        };
-        let listing = asked.listing(around);
-        let now = around.cluster.clock().now();
         let mut rows = Vec::new();
-        for object in batch {
-            let object = match object {
-                Ok(object) => object,
-                Err(failure) => {
-                    if let Some(told) = outage.note(&failure)? {
-                        output.talk(format_args!("warning: {told}"));
-                    }
-                    if let Some(error) = outage.beyond(MOST_FAILURES) {
-                        return Err(error);
-                    }
-                    continue;
-                }
-            };
-            outage.end();
+        for object in objects {
             let key = (object.namespace(), object.name_any());
-            let row = asked.without_time(around, &object, now);
-            if told.insert(key, row.clone()).as_ref() != Some(&row) {
+            let object: K = object.try_parse().map_err(|error| {
+                Error::new(format!("cannot read {} {:?}: {error}", K::SINGULAR, key.1))
+            })?;
+            let row = object.row(without_time, now);
+            if self.told.insert(key, row.clone()).as_ref() != Some(&row) {
                 rows.push(object.row(listing, now));
             }
         }
-        if !rows.is_empty() {
-            write(&K::columns(listing), false, &rows, around, output);
-        }
-        if output.is_gone() {
-            return Ok(());
+        Ok(rows)
+    }
+
+    fn write(&self, titled: bool, rows: &[Row], around: &Around, output: &mut Output) {
+        for line in lines(&K::columns(self.listing(around)), titled, rows) {
+            output.data(around.screen.shown(&line));
         }
     }
-}
-
-/// What comes within the time of one batch, together.
-fn batched<K: Listed>(
-    changes: impl futures::Stream<Item = watcher::Result<K>>,
-) -> impl futures::Stream<Item = Vec<watcher::Result<K>>> {
-    futures::stream::unfold(Box::pin(changes), |mut changes| async move {
-        let mut batch = Vec::new();
-        batch.push(changes.next().await?);
-        let end = tokio::time::sleep(BATCH);
-        tokio::pin!(end);
-        loop {
-            tokio::select! {
-                () = &mut end => return Some((batch, changes)),
-                Some(change) = changes.next() => batch.push(change),
-            }
-        }
-    })
 }

@@ -3,6 +3,7 @@
 //! The words are those of `kubectl argo rollouts` wherever it has them: scripts match them.
 
 mod canvas;
+mod changes;
 mod connection;
 mod create;
 mod error;
@@ -15,6 +16,7 @@ mod live;
 mod names;
 mod operate;
 mod outage;
+mod patches;
 mod promote;
 mod selection;
 mod set_image;
@@ -197,7 +199,7 @@ async fn without_cluster(
     match command {
         PluginCommand::Lint(args) if !args.live => Some(lint::run(args, None, output).await),
         PluginCommand::Dashboard(args) => Some(Err(version::dashboard(args, program))),
-        PluginCommand::Version(args) => Some(Ok(version::version(args, program, output))),
+        PluginCommand::Version(args) => Some(version::version(args, program, output)),
         _ => None,
     }
 }
@@ -230,7 +232,7 @@ pub(super) async fn run_in(command: &PluginCommand, around: &Around, output: &mu
             lint::run(args, Some(around).filter(|_| args.live), output).await
         }
         PluginCommand::Dashboard(args) => Err(version::dashboard(args, around.program)),
-        PluginCommand::Version(args) => Ok(version::version(args, around.program, output)),
+        PluginCommand::Version(args) => version::version(args, around.program, output),
         PluginCommand::List(args) => list::run(args, around, output).await,
         PluginCommand::Status(args) => Box::pin(status::run(args, around, output)).await,
         PluginCommand::Set(args) => match &args.what {

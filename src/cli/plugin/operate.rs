@@ -1,11 +1,12 @@
 //! The commands that send one patch: pause, abort, retry, restart, terminate.
 
 use clap::Args;
-use serde_json::Value;
 
+use super::form::FormArgs;
 use super::kind::Known;
+use super::patches::Patches;
 use super::selection::{Selection, Work, each};
-use super::{Around, Error, names};
+use super::{Around, Error};
 use crate::api::{AnalysisRun, Experiment, GateAction, GoDuration, Rollout};
 use crate::cli::{Exit, Output, Program};
 use crate::gate;
@@ -36,6 +37,8 @@ pub(in crate::cli) struct PauseArgs {
     /// Names of Rollouts
     #[arg(value_name = "ROLLOUT", required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// Take up aborted Rollouts again
@@ -58,6 +61,8 @@ pub(in crate::cli) struct RetryExperimentArgs {
     /// Names of Experiments
     #[arg(value_name = "EXPERIMENT", required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// Make all pods of Rollouts again, a few at a time
@@ -89,6 +94,8 @@ pub(in crate::cli) struct TerminateRunArgs {
     /// Names of AnalysisRuns
     #[arg(value_name = "ANALYSISRUN", required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// End Experiments as they are
@@ -100,6 +107,8 @@ pub(in crate::cli) struct TerminateExperimentArgs {
     /// Names of Experiments
     #[arg(value_name = "EXPERIMENT", required = true)]
     names: Vec<String>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) async fn abort(
@@ -107,17 +116,11 @@ pub(super) async fn abort(
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let patch = operations::abort();
     let work = Work {
         done: "aborted",
+        told: "aborted",
         misfit: |rollout: &Rollout| gate::misfit(GateAction::Abort, rollout),
-        act: async |name: &str| {
-            let dry_run = args.selection.dry_run;
-            if !dry_run {
-                patch_status::<Rollout>(around, name, &patch).await?;
-            }
-            Ok(told(name, "aborted", dry_run.then_some(&patch)).into())
-        },
+        asked: async |_: &str| Ok(Patches::Status(operations::abort()).into()),
     };
     each(&args.selection, work, around, output).await
 }
@@ -127,20 +130,14 @@ pub(super) async fn retry(
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let patch = operations::retry();
     let work = Work {
         done: "retried",
+        told: "retried",
         misfit: |rollout: &Rollout| {
             let aborted = rollout.status.as_ref().is_some_and(|status| status.abort);
             (!aborted).then(|| "is not aborted".to_owned())
         },
-        act: async |name: &str| {
-            let dry_run = args.selection.dry_run;
-            if !dry_run {
-                patch_status::<Rollout>(around, name, &patch).await?;
-            }
-            Ok(told(name, "retried", dry_run.then_some(&patch)).into())
-        },
+        asked: async |_: &str| Ok(Patches::Status(operations::retry()).into()),
     };
     each(&args.selection, work, around, output).await
 }
@@ -156,18 +153,11 @@ pub(super) async fn restart(
     let at = now
         .checked_add(delay)
         .map_err(|_| Error::new(format!("cannot wait with --in: {} is too long", args.delay)))?;
-    let patch = operations::restart(at);
-    let done = format!("restarts in {}", args.delay);
     let work = Work {
         done: "restarted",
+        told: &format!("restarts in {}", args.delay),
         misfit: |_: &Rollout| None,
-        act: async |name: &str| {
-            let dry_run = args.selection.dry_run;
-            if !dry_run {
-                merge::<Rollout>(around, name, &patch).await?;
-            }
-            Ok(told(name, &done, dry_run.then_some(&patch)).into())
-        },
+        asked: async |_: &str| Ok(Patches::Object(operations::restart(at)).into()),
     };
     each(&args.selection, work, around, output).await
 }
@@ -177,8 +167,8 @@ pub(super) async fn pause(
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let patch = operations::pause();
-    merge_each::<Rollout>(&args.names, &patch, "paused", around, output).await
+    let pause = Patches::Object(operations::pause());
+    send_each::<Rollout>(&args.names, &pause, "paused", args.form, around, output).await
 }
 
 /// Argo's kind has no status of its own: there the object takes the patch.
@@ -187,12 +177,8 @@ pub(super) async fn retry_experiments(
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let patch = operations::retry_experiment();
-    for name in &args.names {
-        patch_status::<Experiment>(around, name, &patch).await?;
-        output.data(format_args!("experiment '{name}' retried"));
-    }
-    Ok(Exit::Done)
+    let anew = Patches::Status(operations::retry_experiment());
+    send_each::<Experiment>(&args.names, &anew, "retried", args.form, around, output).await
 }
 
 pub(super) async fn terminate_runs(
@@ -200,8 +186,8 @@ pub(super) async fn terminate_runs(
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let patch = operations::terminate();
-    merge_each::<AnalysisRun>(&args.names, &patch, "terminated", around, output).await
+    let end = Patches::Object(operations::terminate());
+    send_each::<AnalysisRun>(&args.names, &end, "terminated", args.form, around, output).await
 }
 
 /// Argo's plugin says that they were retried, and scripts that call it so match that.
@@ -210,53 +196,29 @@ pub(super) async fn terminate_experiments(
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
-    let patch = operations::terminate();
+    let end = Patches::Object(operations::terminate());
     let done = match around.program {
         Program::ArgoRollouts => "retried",
         Program::Verdict | Program::Plugin => "terminated",
     };
-    merge_each::<Experiment>(&args.names, &patch, done, around, output).await
+    send_each::<Experiment>(&args.names, &end, done, args.form, around, output).await
 }
 
-async fn merge_each<K: Known>(
+/// Sends the same about each of the objects, up to the first failure.
+async fn send_each<K: Known>(
     names: &[String],
-    patch: &Value,
+    patches: &Patches,
     done: &str,
+    form: FormArgs,
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error> {
     for name in names {
-        merge::<K>(around, name, patch).await?;
-        output.data(format_args!("{} '{name}' {done}", K::WORD));
+        let sent = patches.send::<K>(around, name).await?;
+        match sent.filter(|_| form.is_document()) {
+            Some(object) => form.object(object, output)?,
+            None => output.data(format_args!("{} '{name}' {done}", K::WORD)),
+        }
     }
     Ok(Exit::Done)
-}
-
-pub(super) async fn merge<K: Known>(
-    around: &Around,
-    name: &str,
-    patch: &Value,
-) -> Result<(), Error> {
-    let merged = around.cluster.merge::<K>(&around.namespace, name, patch);
-    match merged.await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(names::explained::<K>(around, name, error).await),
-    }
-}
-
-async fn patch_status<K: Known>(around: &Around, name: &str, patch: &Value) -> Result<(), Error> {
-    let cluster = &around.cluster;
-    let patched = cluster.patch_status::<K>(&around.namespace, name, patch, patch);
-    match patched.await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(names::explained::<K>(around, name, error).await),
-    }
-}
-
-/// What is told of a Rollout, with the patch if it was not sent.
-fn told(name: &str, done: &str, unsent: Option<&Value>) -> String {
-    match unsent {
-        None => format!("rollout '{name}' {done}"),
-        Some(patch) => format!("rollout '{name}' {done} (dry run): {patch}"),
-    }
 }

@@ -1,10 +1,10 @@
 //! `promote`: let a Rollout go on.
 
 use clap::Args;
-use serde_json::json;
 
-use super::selection::{self, Selection, Told, Work, each};
-use super::{Around, Error, names};
+use super::patches::Patches;
+use super::selection::{self, Asked, Selection, Work, each};
+use super::{Around, Error};
 use crate::api::{GateAction, Rollout};
 use crate::cli::{Exit, Output};
 use crate::gate;
@@ -46,23 +46,16 @@ pub(super) async fn run(
         Promote::Full => GateAction::PromoteFull,
         Promote::Next | Promote::SkipCurrentStep | Promote::SkipAllSteps => GateAction::Promote,
     };
-    let dry_run = args.selection.dry_run;
     let work = Work {
         done,
+        told: done,
         misfit: |rollout: &Rollout| gate::misfit(action, rollout),
-        act: async |name: &str| {
+        asked: async |name: &str| {
             let rollout = selection::rollout(around, name).await?;
             let promotion = operations::promotion(&rollout, how).map_err(Error::new)?;
-            if dry_run {
-                let Promotion { status, object, .. } = promotion;
-                let unsent: Vec<_> = status.into_iter().chain(object).collect();
-                let unsent = json!(unsent);
-                return Ok(format!("rollout '{name}' {done} (dry run): {unsent}").into());
-            }
-            send(around, name, &promotion).await?;
-            Ok(Told {
-                text: format!("rollout '{name}' {done}"),
+            Ok(Asked {
                 hint: idle(&promotion, how),
+                patches: Patches::Promotion(promotion),
             })
         },
     };
@@ -99,18 +92,4 @@ fn idle(promotion: &Promotion, how: Promote) -> Option<&'static str> {
             "nothing was sent: it waits at no pause, and has no steps; --full ends what is under way"
         }
     })
-}
-
-async fn send(around: &Around, name: &str, promotion: &Promotion) -> Result<(), Error> {
-    let (cluster, namespace) = (&around.cluster, &around.namespace);
-    if let Some(status) = &promotion.status {
-        let sent = cluster.patch_status::<Rollout>(namespace, name, status, &promotion.unified);
-        if let Err(error) = sent.await {
-            return Err(names::explained::<Rollout>(around, name, error).await);
-        }
-    }
-    match &promotion.object {
-        Some(object) => super::operate::merge::<Rollout>(around, name, object).await,
-        None => Ok(()),
-    }
 }

@@ -4,6 +4,8 @@ use clap::Args;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 
+use super::form::FormArgs;
+use super::patches::Patches;
 use super::{Around, Error, names};
 use crate::api::Rollout;
 use crate::cli::{Exit, Output};
@@ -22,58 +24,95 @@ pub(super) struct Selection {
     all: bool,
     /// Say what would be sent, and send nothing
     #[arg(long)]
-    pub(super) dry_run: bool,
+    dry_run: bool,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
-/// What there is to tell of one Rollout.
-pub(super) struct Told {
-    pub(super) text: String,
+/// What is asked for about one Rollout.
+pub(super) struct Asked {
+    pub(super) patches: Patches,
     /// What Argo's plugin does not say.
     pub(super) hint: Option<&'static str>,
 }
 
-impl From<String> for Told {
-    fn from(text: String) -> Self {
-        Self { text, hint: None }
-    }
-}
-
-impl Told {
-    fn tell(self, output: &mut Output) {
-        output.data(self.text);
-        if let Some(hint) = self.hint {
-            output.talk(format_args!("hint: {hint}"));
+impl From<Patches> for Asked {
+    fn from(patches: Patches) -> Self {
+        Self {
+            patches,
+            hint: None,
         }
     }
 }
 
-/// What is to be done to one Rollout.
-pub(super) struct Work<'a, Fits, Act> {
-    /// Done, such as `aborted`.
+/// What is to be done to each Rollout.
+pub(super) struct Work<'a, Fits, Ask> {
+    /// Done, such as `restarted`.
     pub(super) done: &'a str,
+    /// How that is told of one, such as `restarts in 5m`.
+    pub(super) told: &'a str,
     /// Why it does not fit a Rollout that nobody named; nothing if it does.
     pub(super) misfit: Fits,
-    /// Does it, and answers what there is to tell.
-    pub(super) act: Act,
+    /// What it is for the Rollout of this name.
+    pub(super) asked: Ask,
+}
+
+impl<Fits, Ask: AsyncFn(&str) -> Result<Asked, Error>> Work<'_, Fits, Ask> {
+    /// Does it to one Rollout, or only tries it, and tells what came of it.
+    async fn act(
+        &self,
+        name: &str,
+        selection: &Selection,
+        around: &Around,
+        output: &mut Output,
+    ) -> Result<(), Error> {
+        let Asked { patches, hint } = (self.asked)(name).await?;
+        let Selection { dry_run, form, .. } = *selection;
+        let sent = if dry_run {
+            None
+        } else {
+            patches.send::<Rollout>(around, name).await?
+        };
+        // What was not sent is looked at: is it there, and what would it be?
+        let object = match sent {
+            None if dry_run || form.is_document() => {
+                Some(patches.tried::<Rollout>(around, name).await?)
+            }
+            sent => sent,
+        };
+        match object.filter(|_| form.is_document()) {
+            Some(object) => form.object(object, output)?,
+            None if dry_run => output.data(format_args!(
+                "rollout '{name}' {} (dry run): {}",
+                self.told,
+                patches.told()
+            )),
+            None => output.data(format_args!("rollout '{name}' {}", self.told)),
+        }
+        if let Some(hint) = hint.filter(|_| !dry_run) {
+            output.talk(format_args!("hint: {hint}"));
+        }
+        Ok(())
+    }
 }
 
 /// Does the work to each Rollout that is meant.
 ///
 /// Those that are named are done in order, up to the first failure, as in Argo's plugin. Those that a
 /// selector picks are done if it fits them, whatever becomes of the others, and a summary is told.
-pub(super) async fn each<Fits, Act>(
+pub(super) async fn each<Fits, Ask>(
     selection: &Selection,
-    work: Work<'_, Fits, Act>,
+    work: Work<'_, Fits, Ask>,
     around: &Around,
     output: &mut Output,
 ) -> Result<Exit, Error>
 where
     Fits: Fn(&Rollout) -> Option<String>,
-    Act: AsyncFn(&str) -> Result<Told, Error>,
+    Ask: AsyncFn(&str) -> Result<Asked, Error>,
 {
     if !selection.names.is_empty() {
         for name in &selection.names {
-            (work.act)(name).await?.tell(output);
+            work.act(name, selection, around, output).await?;
         }
         return Ok(Exit::Done);
     }
@@ -92,14 +131,16 @@ where
         let name = rollout.name_any();
         if let Some(why) = (work.misfit)(rollout) {
             skipped += 1;
-            output.data(format_args!("rollout '{name}' skipped: {why}"));
+            let skipped = format!("rollout '{name}' skipped: {why}");
+            if selection.form.is_document() {
+                output.talk(skipped);
+            } else {
+                output.data(skipped);
+            }
             continue;
         }
-        match (work.act)(&name).await {
-            Ok(told) => {
-                done += 1;
-                told.tell(output);
-            }
+        match work.act(&name, selection, around, output).await {
+            Ok(()) => done += 1,
             Err(error) => {
                 failed += 1;
                 error.tell(output);

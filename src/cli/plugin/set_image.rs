@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::Value;
 
+use super::form::FormArgs;
 use super::kind::resource;
 use super::{Around, Error, names};
 use crate::api::Rollout;
@@ -30,6 +31,8 @@ pub(in crate::cli) struct SetImageArgs {
     /// The container and its image
     #[arg(value_name = "CONTAINER=IMAGE", value_parser = pair)]
     image: Image,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Clone)]
@@ -61,6 +64,10 @@ pub(super) async fn run(
         let cluster = &around.cluster;
         let replaced = cluster.replace_untyped(&kind, &around.namespace, &name, &object);
         match replaced.await {
+            Ok(replaced) if args.form.is_document() => {
+                args.form.object(replaced, output)?;
+                return Ok(Exit::Done);
+            }
             Ok(_) => {
                 let kind = kind.kind.to_lowercase();
                 output.data(format_args!("{kind} {name:?} image updated"));

@@ -83,7 +83,7 @@ fn tell(
 ) -> Result<(), Error> {
     if args.form.is_document() {
         let told = json!({ "name": args.name, "phase": phase, "message": message });
-        output.text(&args.form.about(&args.name, &told)?);
+        args.form.about(&args.name, &told, output)?;
     } else if alone {
         output.data(phase);
     } else {

@@ -6,6 +6,7 @@ use kube::core::{ApiResource, DynamicObject, Selector};
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::{Map, Value};
 
+use super::form::FormArgs;
 use super::kind::resource;
 use super::{Around, Error, names};
 use crate::api::Rollout;
@@ -31,6 +32,8 @@ pub(in crate::cli) struct UndoArgs {
         allow_negative_numbers = true
     )]
     to_revision: i64,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) async fn run(
@@ -44,23 +47,32 @@ pub(super) async fn run(
     let template = template_in(&object);
     let undone = operations::undo(&rollout, &template, &replica_sets, args.to_revision);
     let Some(patch) = undone.map_err(|error| Error::new(error.to_string()))? else {
-        // Without an end of the line, as Argo's plugin.
-        output.text(&format!(
+        let skipped = format!(
             "skipped rollback (current template already matches revision {})",
             args.to_revision
-        ));
+        );
+        if args.form.is_document() {
+            args.form.object(object, output)?;
+            output.talk(skipped);
+        } else {
+            // Without an end of the line, as Argo's plugin.
+            output.text(&skipped);
+        }
         return Ok(Exit::Done);
     };
     let patch = serde_json::from_value(patch).expect("an undo is a JSON patch");
     let cluster = &around.cluster;
     let sent = cluster.json_patch_untyped(&kind, &around.namespace, &name, patch);
-    if let Err(error) = sent.await {
-        let what = format!("failed restoring revision {}", args.to_revision);
-        return Err(names::explained::<Rollout>(around, &name, error)
-            .await
-            .within(&what));
+    match sent.await {
+        Ok(undone) if args.form.is_document() => args.form.object(undone, output)?,
+        Ok(_) => output.data(format_args!("rollout '{}' undo", args.name)),
+        Err(error) => {
+            let what = format!("failed restoring revision {}", args.to_revision);
+            return Err(names::explained::<Rollout>(around, &name, error)
+                .await
+                .within(&what));
+        }
     }
-    output.data(format_args!("rollout '{}' undo", args.name));
     Ok(Exit::Done)
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::form::FormArgs;
+use super::get::document;
 use super::status::Changes;
 use super::{Around, Error, live, names};
 use crate::api::Rollout;
@@ -31,6 +33,8 @@ pub(in crate::cli) struct WaitArgs {
     /// How long at most, such as 10m; 0: for ever
     #[arg(long, short, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) async fn run(
@@ -44,8 +48,13 @@ pub(super) async fn run(
     let end = tokio::time::sleep(limit.unwrap_or(Duration::from_hours(24 * 365)));
     tokio::pin!(end);
     loop {
-        if let Some(exit) = reached(args, &rollout, output)? {
-            return Ok(exit);
+        if let Some(goal) = reached(args, &rollout)? {
+            if args.form.is_document() {
+                document::<Rollout>(&args.name, args.form, around, output).await?;
+            } else {
+                output.data(format_args!("rollout '{}' is {goal}", args.name));
+            }
+            return Ok(Exit::Done);
         }
         tokio::select! {
             change = changes.next(output) => match change? {
@@ -58,15 +67,16 @@ pub(super) async fn run(
     }
 }
 
-fn reached(args: &WaitArgs, rollout: &Rollout, output: &mut Output) -> Result<Option<Exit>, Error> {
+/// The goal that is reached.
+///
+/// # Errors
+/// None can be reached any more.
+fn reached<'a>(args: &'a WaitArgs, rollout: &Rollout) -> Result<Option<&'a Goal>, Error> {
     let mut lost = None;
     let mut open = false;
     for goal in &args.goals {
         match goal.progress(rollout) {
-            Progress::Reached => {
-                output.data(format_args!("rollout '{}' is {goal}", args.name));
-                return Ok(Some(Exit::Done));
-            }
+            Progress::Reached => return Ok(Some(goal)),
             Progress::UnderWay => open = true,
             Progress::Lost(why) => lost = Some(why),
         }

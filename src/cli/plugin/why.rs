@@ -41,7 +41,7 @@ pub(super) async fn run(
     let why = Why::of(&rollout, &all, &events, around.program.typed());
     if args.form.is_document() {
         let told = to_value(&why).expect("an explanation has only string keys");
-        output.text(&args.form.about(&args.name, &told)?);
+        args.form.about(&args.name, &told, output)?;
         return Ok(Exit::Done);
     }
     for line in why.lines(around.cluster.clock().now()) {

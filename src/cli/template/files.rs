@@ -13,8 +13,9 @@ use crate::api::{
     API_VERSION, AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, Problem, Unreadable,
 };
 
-/// Reads the analyses of files. What else stands in them, such as a Rollout, is left alone.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Written, Error> {
+/// Reads the analyses of files, and answers what of them cannot be read. What else stands in them,
+/// such as a Rollout, is left alone.
+pub(super) fn read(paths: &[PathBuf]) -> Result<(Written, Vec<Problem>), Error> {
     let mut written = Written::default();
     let mut problems = Vec::new();
     for path in paths {
@@ -27,11 +28,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Written, Error> {
             }
         }
     }
-    if problems.is_empty() {
-        Ok(written)
-    } else {
-        Err(Error::Problems(problems))
-    }
+    Ok((written, problems))
 }
 
 /// The documents of a file, or of standard input.

@@ -13,7 +13,7 @@ use regex::Regex;
 use thiserror::Error;
 
 use super::{Output, uuid};
-use crate::analysis::{self, Assembled, Prepared, Secrets, assemble};
+use crate::analysis::{self, Assembled, Prepared, Secrets, Unset, assemble, examine};
 use crate::api::{AnalysisRun, Argument, Problem};
 use crate::metric_providers::{JobPlacement, Settings};
 
@@ -75,8 +75,6 @@ pub(super) enum Error {
     Problems(Vec<Problem>),
     #[error("cannot be run without values:{}", list(.0))]
     Secrets(Vec<String>),
-    #[error("no argument is called `{name}`; known are: {known}")]
-    Argument { name: String, known: String },
     #[error("no metric matches `{wanted}`; known are: {known}")]
     Metric { wanted: String, known: String },
     #[error("the operating system has no randomness")]
@@ -102,10 +100,18 @@ pub(super) struct Subject {
 impl TemplateArgs {
     /// Reads files and flags; what is odd is told.
     pub(super) fn read(&self, output: &mut Output) -> Result<Subject, Error> {
-        let written = files::read(&self.files)?;
+        let (written, mut problems) = files::read(&self.files)?;
         let args = self.arguments()?;
-        let Assembled { mut run, warnings } = assemble(&written, &args).map_err(Error::Problems)?;
-        self.know_arguments(&run)?;
+        let Assembled {
+            mut run,
+            warnings,
+            problems: misfits,
+        } = match assemble(&written, &args) {
+            Ok(assembled) => assembled,
+            Err(more) => return Err(Error::Problems([problems, more].concat())),
+        };
+        problems.extend(misfits);
+        problems.extend(self.unknown_arguments(&run));
         run.metadata.uid = Some(uuid::random().map_err(|_| Error::Random)?);
         run.metadata
             .namespace
@@ -113,10 +119,10 @@ impl TemplateArgs {
         if let Some(url) = &self.prometheus {
             redirect(&mut run, url);
         }
-        let mut prepared = prepared(&run)?;
+        let mut prepared = prepared(&run, problems)?;
         if let Some(wanted) = &self.metric {
             run = self::only(run, &prepared, wanted)?;
-            prepared = self::prepared(&run)?;
+            prepared = self::prepared(&run, Vec::new())?;
         }
         for warning in warnings.iter().chain(prepared.warnings()) {
             output.talk(format_args!("warning: {warning}"));
@@ -151,15 +157,16 @@ impl TemplateArgs {
     }
 
     /// An argument on the command line that nothing knows is a slip of the pen.
-    fn know_arguments(&self, run: &AnalysisRun) -> Result<(), Error> {
+    fn unknown_arguments(&self, run: &AnalysisRun) -> Vec<Problem> {
         let known: Vec<&str> = run.spec.args.iter().map(|arg| arg.name.as_str()).collect();
-        match (self.args.iter()).find(|arg| !known.contains(&arg.name.as_str())) {
-            None => Ok(()),
-            Some(unknown) => Err(Error::Argument {
-                name: unknown.name.clone(),
-                known: known.join(", "),
-            }),
-        }
+        let unknown = self
+            .args
+            .iter()
+            .filter(|arg| !known.contains(&arg.name.as_str()));
+        let why = format!("no argument is called so; known are: {}", known.join(", "));
+        unknown
+            .map(|arg| Problem::invalid("--arg", &arg.name, &why))
+            .collect()
     }
 }
 
@@ -175,8 +182,15 @@ fn only(run: AnalysisRun, prepared: &Prepared, wanted: &Regex) -> Result<Analysi
     })
 }
 
-fn prepared(run: &AnalysisRun) -> Result<Prepared, Error> {
-    Prepared::new(run).map_err(|invalid| Error::Problems(invalid.problems().to_vec()))
+/// The run, understood. Besides `problems` all that is wrong with it is told.
+fn prepared(run: &AnalysisRun, mut problems: Vec<Problem>) -> Result<Prepared, Error> {
+    match Prepared::new(run) {
+        Ok(prepared) if problems.is_empty() => Ok(prepared),
+        _ => {
+            problems.extend(examine(run, Unset::Mistake).problems);
+            Err(Error::Problems(problems))
+        }
+    }
 }
 
 /// Has all metrics of Prometheus ask `url`.

@@ -142,8 +142,8 @@ async fn act_on_route(
     let object = route(write, context.cluster()).await;
     let object = object.map_err(|error| {
         // The cache does not show what is there by now.
-        let is_outdated = error.is_conflict() || error.is_already_there();
-        if is_outdated || error.is_not_found() {
+        let is_gone = error.is_not_found() && !error.is_unknown_kind();
+        if error.is_conflict() || error.is_already_there() || is_gone {
             Failure::Other(Error::Outdated(error.to_string()))
         } else {
             Failure::NotRouted(error.to_string())

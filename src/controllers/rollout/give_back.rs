@@ -102,6 +102,10 @@ async fn try_give_back(
     rollout: &Key,
 ) -> Result<(), cluster::Error> {
     let (cluster, versions) = (context.cluster(), &*context.setup.versions);
+    if !kinds(versions).contains(&place.resource) {
+        // What nobody writes nobody holds.
+        return Ok(());
+    }
     let mut known = Known::default();
     read_into(&mut known, &Query::One(place.clone()), cluster).await?;
     let is_held = |object| holders(object).contains(rollout);

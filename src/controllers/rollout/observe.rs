@@ -30,6 +30,7 @@ pub(super) fn in_caches(rollout: &Arc<Rollout>, context: &Context) -> Observed {
         workload: None,
         templates: Templates::default(),
         pods: None,
+        unread: BTreeMap::new(),
         plugins: BTreeMap::new(),
         routers: Known::default(),
         versions: Arc::clone(&context.setup.versions),
@@ -85,27 +86,28 @@ async fn workload(
     Ok(found.and_then(|found| Workload::read(rollout, found)))
 }
 
-/// Decides, and looks up what this takes.
+/// Decides, and looks up what this takes, as far as it can be read.
 pub(super) async fn decide(
     observed: &mut Observed,
     context: &Context,
     asked: &mut BTreeSet<Query>,
-) -> Result<Decision, String> {
+) -> Decision {
     loop {
         let decision = rollout::decide(observed);
         if decision.wants.is_empty() {
-            return Ok(decision);
+            return decision;
         }
         for want in decision.wants {
-            let satisfied = satisfy(want, observed, context, asked).await;
-            satisfied.map_err(|error| error.to_string())?;
+            if let Err(error) = satisfy(&want, observed, context, asked).await {
+                observed.unread.insert(want, error.to_string());
+            }
         }
     }
 }
 
 /// Looks up what a decision asks for.
 async fn satisfy(
-    want: Want,
+    want: &Want,
     observed: &mut Observed,
     context: &Context,
     asked: &mut BTreeSet<Query>,
@@ -113,28 +115,28 @@ async fn satisfy(
     let namespace = observed.rollout.namespace().unwrap_or_default();
     match want {
         Want::Template(key) => {
-            let found = look_up(&namespace, &key, context).await?;
-            observed.templates.insert(key, found.map(Arc::new));
+            let found = look_up(&namespace, key, context).await?;
+            observed.templates.insert(key.clone(), found.map(Arc::new));
         }
         Want::Pods(selector) => {
-            let listed = context.cluster().list(&namespace, &selector);
+            let listed = context.cluster().list(&namespace, selector);
             observed.pods = Some(listed.await?);
         }
         Want::Plugin(call) => {
             let rollout = &observed.rollout;
-            let answer = plugins::ask(&context.setup.plugins, rollout, &call).await;
-            observed.plugins.insert(call, answer);
+            let answer = plugins::ask(&context.setup.plugins, rollout, call).await;
+            observed.plugins.insert(call.clone(), answer);
         }
         Want::Router(Query::Call(call)) => {
-            let answer = calls::make(&call, &observed.rollout, &context.setup).await;
-            observed.routers.note_answer(call, answer);
+            let answer = calls::make(call, &observed.rollout, &context.setup).await;
+            observed.routers.note_answer(call.clone(), answer);
         }
         Want::Router(query) => {
             let key = key_of(&observed.rollout);
             let (objects, known) = (&context.objects, &mut observed.routers);
             let cluster = context.cluster();
-            objects.look_up(&key, &query, known, cluster).await?;
-            asked.insert(query);
+            objects.look_up(&key, query, known, cluster).await?;
+            asked.insert(query.clone());
         }
     }
     Ok(())

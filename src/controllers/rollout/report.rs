@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
@@ -12,18 +13,18 @@ use crate::cluster::Event;
 use crate::rollout::{self, Decision, Observed, Obstacle};
 
 /// Says what keeps a decision from being carried out, and what holds nevertheless: an abort, a
-/// deadline that has passed.
+/// deadline that has passed. Returns when time may change that.
 pub(super) async fn tell_hindrance(
     observed: &Observed,
     obstacle: Obstacle,
     why: &str,
     context: &Context,
-) -> Result<(), Error> {
+) -> Result<Option<Timestamp>, Error> {
     let rollout = &*observed.rollout;
     let hindered = rollout::hindered(observed, obstacle, why);
     write(rollout, rollout, &hindered, context).await?;
     tell(rollout, &hindered, context).await;
-    Ok(())
+    Ok(hindered.wake_at)
 }
 
 /// Says that nothing can be decided, because not even the caches could be filled.

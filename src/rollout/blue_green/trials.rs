@@ -23,7 +23,9 @@ impl Pass<'_> {
                 self.note(Use::PostPromotion, after),
             )
         } else if sides.is_switched() {
-            let is_ready = self.is_saturated(&sides.new);
+            let is_due = plan.after.is_some() && after.is_none();
+            let is_ready =
+                is_due && self.is_saturated(&sides.new) && self.is_registered(plan.active);
             (
                 before,
                 self.hold(Use::PostPromotion, plan.after, after, is_ready),

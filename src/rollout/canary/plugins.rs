@@ -235,7 +235,7 @@ impl Pass<'_> {
             operation: entry.operation.clone(),
         };
         let Some(answer) = self.observed.plugins.get(&call).cloned() else {
-            self.wants.insert(Want::Plugin(call));
+            self.ask([Want::Plugin(call)]);
             return None;
         };
         let name = &entry.name;

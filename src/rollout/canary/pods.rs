@@ -178,6 +178,9 @@ impl Pass<'_> {
     /// # Source
     /// `scaleDownOldReplicaSetsForCanary` in `rollout/canary.go` of Argo Rollouts.
     fn scale_down_others(&mut self, canary: &Canary<'_>) -> bool {
+        if !self.is_promoted_canary_registered(canary.written) {
+            return false;
+        }
         let least = self.plan.replicas - canary.limits.unavailable;
         let lasting = self.revisions.all().map(|member| member.pods.lasting());
         let mut removable = lasting.sum::<i32>() - least;

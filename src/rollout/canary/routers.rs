@@ -19,12 +19,13 @@ use crate::rollout::plan::{Canary, Step};
 use crate::rollout::status;
 use crate::rollout::waiting::{Reason, Waiting};
 use crate::traffic_routers::{
-    self, Holder, InVain, Query, Router, Split, Subject, Verification, Verified,
+    self, Holder, InVain, Known, PortUse, Query, Router, Split, Subject, Verification, Verified,
+    Write,
 };
 
 /// How soon a weight is looked at again that its router does not confirm. Argo's
 /// `ROLLOUT_VERIFY_RETRY_INTERVAL`.
-const VERIFY_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+pub(in crate::rollout) const VERIFY_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the routers of a pass have to say.
 #[derive(Debug, Default)]
@@ -54,6 +55,11 @@ impl Told {
         self.detail.notices.append(&mut one.notices);
         self.detail.warnings.append(&mut one.warnings);
     }
+
+    fn fail(&mut self, router: &dyn Router, why: &str) {
+        self.failures.push(format!("{}: {why}", router.name()));
+        self.add(Verified::default());
+    }
 }
 
 impl<'a> Pass<'a> {
@@ -80,8 +86,15 @@ impl<'a> Pass<'a> {
         let open = queries.into_iter().filter(|query| !known.answers(query));
         let open: Vec<Want> = open.map(Want::Router).collect();
         let all = open.is_empty();
-        self.wants.extend(open);
+        self.ask(open);
         all
+    }
+
+    /// Why one of them cannot be answered.
+    fn why_unread(&self, queries: &[Query]) -> Option<&'a String> {
+        let observed = self.observed;
+        let unread = |query: &Query| observed.unread.get(&Want::Router(query.clone()));
+        queries.iter().find_map(unread)
     }
 
     /// What is wrong with the objects that the routers are to change. Asks for those.
@@ -98,7 +111,10 @@ impl<'a> Pass<'a> {
                 continue;
             }
             // One version of a kind may do without another.
-            let found = router.problems(known);
+            let mut found = router.problems(known);
+            if found.is_empty() {
+                found = self.unknown_ports(&*router);
+            }
             match unavailable.filter(|_| !found.is_empty()) {
                 Some(why) => {
                     let why = format!("Invalid value: {}: {why}", router.name());
@@ -108,6 +124,14 @@ impl<'a> Pass<'a> {
             }
         }
         problems
+    }
+
+    /// Ports at which a router's objects lead to Services that have no such port.
+    fn unknown_ports(&self, router: &dyn Router) -> Vec<Problem> {
+        let observed = self.observed;
+        let ports = router.ports(&observed.routers).into_iter();
+        let problem = |port: PortUse| port.problem(observed.services.get(&port.service)?);
+        ports.filter_map(problem).collect()
     }
 
     /// Has the routers divide the traffic like this.
@@ -120,21 +144,27 @@ impl<'a> Pass<'a> {
         let (mut writes, mut told) = (Vec::new(), Told::default());
         let is_verifiable = self.is_to_verify(canary, &split.weights);
         for router in self.routers() {
-            if !self.are_answered(router.queries_for(&known, split)) {
+            let mut queries = router.queries(&known);
+            queries.extend(router.queries_for(&known, split));
+            if let Some(why) = self.why_unread(&queries) {
+                self.hinder(&*router, why);
+            }
+            if !self.are_answered(queries) {
                 continue;
             }
             match router.route(&known, split) {
                 Ok(wanted) => {
+                    if let Some(why) = cannot_be_made(&wanted, &known) {
+                        self.hinder(&*router, why);
+                        continue;
+                    }
                     if is_verifiable {
                         let is_made = wanted.iter().all(|write| write.place().is_none());
                         self.verify(&*router, split, is_made, &mut told);
                     }
                     writes.extend(wanted);
                 }
-                Err(why) => {
-                    let why = format!("{}: {why}", router.name());
-                    self.routing.obstacle.get_or_insert(why);
-                }
+                Err(why) => self.hinder(&*router, &why),
             }
         }
         let idle = split.is_idle.then_some(&*observed.versions);
@@ -147,6 +177,12 @@ impl<'a> Pass<'a> {
             Some(why) => self.waits_for = Some(Waiting::new(Reason::TrafficRouting, why)),
             None => self.record(split, is_verifiable.then_some(told)),
         }
+    }
+
+    /// Notes that a router cannot divide the traffic.
+    fn hinder(&mut self, router: &dyn Router, why: &str) {
+        let why = format!("{}: {why}", router.name());
+        self.routing.obstacle.get_or_insert(why);
     }
 
     /// Writes down how the traffic is divided, once all routers do so.
@@ -216,7 +252,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn is_known_to_wait_for(&self, why: &str) -> bool {
+    /// Whether that is what the Rollout waits for since a pass before this one.
+    pub(in crate::rollout) fn is_known_to_wait_for(&self, why: &str) -> bool {
         let waiting = status::condition(&self.old, &ConditionType::Waiting);
         waiting.is_some_and(|waiting| waiting.message.contains(why))
     }
@@ -265,16 +302,25 @@ impl<'a> Pass<'a> {
         match router.verify(&observed.routers, split) {
             Verification::NotApplicable => {}
             _ if !is_made => told.add(Verified::default()),
-            Verification::Ask(queries) => {
-                self.are_answered(queries);
-            }
-            Verification::Failed(why) => {
-                told.failures.push(format!("{}: {why}", router.name()));
-                told.add(Verified::default());
-            }
+            Verification::Ask(queries) => match self.why_unread(&queries) {
+                Some(why) => told.fail(router, why),
+                None => {
+                    self.are_answered(queries);
+                }
+            },
+            Verification::Failed(why) => told.fail(router, &why),
             Verification::Told(verified) => told.add(verified),
         }
     }
+}
+
+/// Why an object cannot be made: nobody can tell whether it is there, or its kind is not.
+fn cannot_be_made<'k>(writes: &[Write], known: &'k Known) -> Option<&'k str> {
+    let made = writes.iter().filter_map(|write| match write {
+        Write::Create { place, .. } => Some(Query::One(place.clone())),
+        Write::Update { .. } | Write::Delete { .. } | Write::Call(_) => None,
+    });
+    { made }.find_map(|query| known.why_unavailable(&query))
 }
 
 fn difference(before: Option<&TrafficWeights>, now: &TrafficWeights) -> String {

@@ -31,6 +31,18 @@ impl Desired {
     }
 }
 
+impl Member {
+    /// Its pods, as routers need to know them.
+    pub(in crate::rollout) fn version(&self) -> Version {
+        Version {
+            hash: self.hash.clone(),
+            replica_set: self.name.clone(),
+            wanted: self.pods.wanted,
+            available: self.pods.available,
+        }
+    }
+}
+
 impl Pass<'_> {
     /// The weight that a version keeps although another is wanted by now, because nobody else can
     /// take its traffic yet: neither the stable version all of it, nor the wanted one this part.
@@ -80,13 +92,7 @@ impl Pass<'_> {
     }
 
     fn versions(&self) -> Vec<Version> {
-        let version = |member: &Member| Version {
-            hash: member.hash.clone(),
-            replica_set: member.name.clone(),
-            wanted: member.pods.wanted,
-            available: member.pods.available,
-        };
-        self.revisions.all().map(version).collect()
+        self.revisions.all().map(Member::version).collect()
     }
 
     /// Whether the new version gets nothing, and will not for now: since the pass before this one, so

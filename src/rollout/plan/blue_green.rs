@@ -93,11 +93,12 @@ fn check_numbers(written: &BlueGreenStrategy, spec: &RolloutSpec, problems: &mut
         let why = "This rollout's revision history limit can not be smaller than the rollout's \
             scale down limit";
         let field = at("scaleDownDelayRevisionLimit");
-        problems.push(Problem::invalid(field, limit, why));
+        problems.push(Problem::invalid_number(field, limit, why));
     }
     if let Some(count) = written.preview_replica_count.filter(|count| *count < 0) {
         let why = "must be greater than or equal to 0";
-        problems.push(Problem::invalid(at("previewReplicaCount"), count, why));
+        let field = at("previewReplicaCount");
+        problems.push(Problem::invalid_number(field, count, why));
     }
     if let Some(missing) = &written.max_unavailable
         && let Err(error) = missing.of(100, Rounding::Down)

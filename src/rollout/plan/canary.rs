@@ -143,7 +143,11 @@ fn check_limits(
     };
     if nothing(surge) && nothing(unavailable) {
         let why = "MaxSurge and MaxUnavailable both can not be zero";
-        problems.push(Problem::invalid(format!("{CANARY}.maxSurge"), 0, why));
+        problems.push(Problem::invalid_number(
+            format!("{CANARY}.maxSurge"),
+            0,
+            why,
+        ));
     }
     if problems.len() > before {
         return None;

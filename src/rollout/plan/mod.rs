@@ -172,7 +172,7 @@ impl Use {
 fn check_numbers(spec: &RolloutSpec, problems: &mut Vec<Problem>) {
     let mut not_negative = |field: &str, value: i32| {
         if value < 0 {
-            problems.push(Problem::invalid(
+            problems.push(Problem::invalid_number(
                 field,
                 value,
                 "must be greater than or equal to 0",
@@ -189,7 +189,7 @@ fn check_numbers(spec: &RolloutSpec, problems: &mut Vec<Problem>) {
     let deadline = spec.progress_deadline_seconds();
     if deadline <= spec.min_ready_seconds() {
         let why = "must be greater than minReadySeconds";
-        problems.push(Problem::invalid(
+        problems.push(Problem::invalid_number(
             "spec.progressDeadlineSeconds",
             deadline,
             why,
@@ -235,6 +235,9 @@ fn check_arguments(args: &[RolloutArgument], field: &str, problems: &mut Vec<Pro
         // Whether the path is one that can be read does not depend on the object.
         if let Err(why) = crate::analysis::field(&Value::Null, path) {
             let field = format!("{field}.args[{index}].valueFrom.fieldRef.fieldPath");
+            let why = format!(
+                "Analyses arguments must refer to valid object metadata supported by downwardAPI: {why}"
+            );
             problems.push(Problem::invalid(field, path, why));
         }
     }

@@ -76,6 +76,10 @@ fn check_anti_affinity(rule: Option<&AntiAffinity>, strategy: &str, problems: &m
         && !(1..=100).contains(&weight)
     {
         let why = "AntiAffinity weight must be between 1-100";
-        problems.push(Problem::invalid(format!("{field}.weight"), weight, why));
+        problems.push(Problem::invalid_number(
+            format!("{field}.weight"),
+            weight,
+            why,
+        ));
     }
 }

@@ -112,7 +112,8 @@ impl Check<'_> {
         {
             let why = format!("SetWeight needs to be between 0 and {}", self.whole);
             let field = format!("{}.setWeight", self.field);
-            self.problems.push(Problem::invalid(field, weight, why));
+            self.problems
+                .push(Problem::invalid_number(field, weight, why));
         }
         if step.set_canary_scale.is_some() && self.routing.is_none() {
             let why = "SetCanaryScale requires TrafficRouting to be set";
@@ -227,7 +228,7 @@ impl Check<'_> {
         for (index, template) in step.templates.iter().enumerate() {
             let field = format!("{}.experiment.templates[{index}]", self.field);
             if let (Some(weight), Some(why)) = (template.weight, why) {
-                let problem = Problem::invalid(format!("{field}.weight"), weight, why);
+                let problem = Problem::invalid_number(format!("{field}.weight"), weight, why);
                 self.problems.push(problem);
             }
             if let SpecRef::Other(word) = &template.spec_ref {

@@ -549,8 +549,8 @@ fn everything_that_is_wrong_is_reported_at_once() {
     for expected in [
         "activeService: Invalid value: \"active\": This rollout uses the same service for the \
             active and preview services, but two different services are required.",
-        "previewReplicaCount: Invalid value: \"-1\": must be greater than or equal to 0",
-        "scaleDownDelayRevisionLimit: Invalid value: \"11\": This rollout's revision history limit \
+        "previewReplicaCount: Invalid value: -1: must be greater than or equal to 0",
+        "scaleDownDelayRevisionLimit: Invalid value: 11: This rollout's revision history limit \
             can not be smaller than the rollout's scale down limit",
         "maxUnavailable: Invalid value: \"much\"",
         "prePromotionAnalysis.templates: Required value",

@@ -9,6 +9,7 @@
 mod blue_green;
 mod blue_green_back;
 mod canary;
+mod defects;
 mod durations;
 mod experiments;
 mod happenings;
@@ -17,8 +18,11 @@ mod laws_blue_green;
 mod laws_traffic;
 mod plugins;
 mod refusals;
+mod rules;
 mod services;
+mod thresholds;
 mod traffic;
+mod unread;
 mod waiting;
 mod world;
 

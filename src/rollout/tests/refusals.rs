@@ -78,12 +78,12 @@ fn everything_that_is_wrong_is_reported_at_once() {
     world.pass();
     let message = world.status().message;
     for expected in [
-        "spec.replicas: Invalid value: \"-1\": must be greater than or equal to 0",
-        "spec.progressDeadlineSeconds: Invalid value: \"0\": must be greater than minReadySeconds",
+        "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        "spec.progressDeadlineSeconds: Invalid value: 0: must be greater than minReadySeconds",
         "spec.template.metadata.labels: Invalid value: {\"app\":\"other\"}: `selector` does not match",
         "spec.template.spec.restartPolicy: Unsupported value: \"Never\"",
-        "spec.strategy.canary.maxSurge: Invalid value: \"0\": MaxSurge and MaxUnavailable",
-        "steps[0].setWeight: Invalid value: \"120\": SetWeight needs to be between 0 and 100",
+        "spec.strategy.canary.maxSurge: Invalid value: 0: MaxSurge and MaxUnavailable",
+        "steps[0].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100",
         "steps[1].pause.duration: Invalid value: \"soon\": Duration needs to be greater than 0",
         "steps[2]: Invalid value: Step must have one of the following set",
         "steps[3].setCanaryScale: Invalid value: SetCanaryScale requires TrafficRouting",

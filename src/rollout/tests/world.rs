@@ -36,6 +36,8 @@ pub(super) struct World {
     /// What divides the traffic.
     pub(super) routers: BTreeMap<Place, Arc<Value>>,
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
+    /// What cannot be read.
+    pub(super) is_unread: Option<fn(&Want) -> bool>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
     pub(super) ended: Vec<Ended>,
@@ -69,6 +71,7 @@ impl World {
             asked: vec![],
             routers: BTreeMap::new(),
             known: vec![],
+            is_unread: None,
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
             ended: vec![],
@@ -164,7 +167,8 @@ impl World {
     /// With Services for the pods of all versions.
     pub(super) fn with_services(mut self, names: &[&str]) -> Self {
         for name in names {
-            let service = json!({"metadata": {"name": name}, "spec": {"selector": {"app": "web"}}});
+            let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+            let service = json!({"metadata": {"name": name}, "spec": spec});
             let service = serde_json::from_value(service).unwrap();
             self.services.insert((*name).to_owned(), service);
         }
@@ -218,6 +222,7 @@ impl World {
             templates: Templates::default(),
             workload: None,
             pods: None,
+            unread: BTreeMap::new(),
             plugins: BTreeMap::new(),
             routers: Known::default(),
             versions: Arc::default(),
@@ -252,6 +257,10 @@ impl World {
                 return (decision, asked);
             }
             for want in decision.wants {
+                if self.is_unread.is_some_and(|is_unread| is_unread(&want)) {
+                    observed.unread.insert(want, "forbidden".to_owned());
+                    continue;
+                }
                 match want {
                     Want::Template(key) => {
                         let found = self.known.iter().find(|(name, _)| *name == key.name);

@@ -11,11 +11,14 @@ use super::traffic::percent;
 use super::{Error, MetricSource, Strategy, World};
 use crate::api::{Phase, RolloutPhase};
 use crate::simulation::loopback;
-use crate::simulation::workload::Entrance;
+use crate::simulation::workload::{Entrance, Seen};
 use crate::view::{Line, Mark, MetricView, RolloutView, VersionView};
 
 /// How long a person may take to configure a Prometheus that runs already.
 const CONFIGURED_WITHIN: Duration = Duration::from_mins(10);
+
+/// Requests that are sent later than this after their time are so for want of time on the machine.
+const TOO_LATE: Duration = Duration::from_millis(500);
 
 /// A version that must not stay.
 struct Flawed {
@@ -219,16 +222,13 @@ impl Play<'_> {
         let all: u64 = seen.values().map(|seen| seen.requests).sum();
         let is_flawed = |hash: &String| flawed.iter().any(|(_, flawed)| flawed == hash);
         let good = seen.iter().filter(|(hash, _)| !is_flawed(hash));
-        let (requests, failed) = good.fold((0, 0), |(requests, failed), (_, seen)| {
-            (
-                requests + seen.requests,
-                failed + seen.errors + seen.unanswered,
-            )
+        let good = good.fold(Seen::default(), |sum, (_, seen)| {
+            sum.with(*seen, u64::saturating_add)
         });
+        let (requests, failed) = (good.requests, good.failed());
         if requests == 0 || percent(failed, requests) > 0 {
-            ending.problems.push(format!(
-                "good versions failed {failed} of {requests} requests"
-            ));
+            let problem = failures(good, self.world.load.lateness());
+            ending.problems.push(problem);
         }
         let mut text = format!(
             "never fewer than {fewest} ready pods; {requests} requests answered by good versions, \
@@ -250,6 +250,27 @@ impl Play<'_> {
         };
         ending.summary.push(Line::new(mark, "users", text));
     }
+}
+
+/// How good versions failed: a machine without time for them is told from a fault.
+fn failures(good: Seen, lateness: Duration) -> String {
+    let Seen {
+        requests,
+        errors,
+        timed_out,
+        cut_off,
+    } = good;
+    let failed = good.failed();
+    let busy = if lateness > TOO_LATE {
+        let late = lateness.as_secs_f64();
+        format!("; the machine was too busy: requests were sent up to {late:.1} s after their time")
+    } else {
+        String::new()
+    };
+    format!(
+        "good versions failed {failed} of {requests} requests: {errors} answers were errors, \
+         {timed_out} came too late, {cut_off} connections were refused or cut off{busy}"
+    )
 }
 
 fn hash(version: Option<&VersionView>) -> String {

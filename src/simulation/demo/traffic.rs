@@ -65,7 +65,7 @@ impl Traffic {
             let text = "all requests go to the stable version";
             return Some(Line::new(Mark::Plain, "traffic", text));
         }
-        let failed = percent(canary.errors + canary.unanswered, canary.requests);
+        let failed = percent(canary.failed(), canary.requests);
         let name = self.name;
         let text =
             format!("{share} % of the requests go to the {name}; it fails {failed} % of them");
@@ -77,18 +77,12 @@ impl Traffic {
         let total = |sample: Option<&BTreeMap<String, Seen>>| {
             let counted = sample.into_iter().flatten();
             let counted = counted.filter(|(name, _)| hash.is_none_or(|hash| hash == *name));
-            counted.fold(Seen::default(), |sum, (_, seen)| Seen {
-                requests: sum.requests + seen.requests,
-                errors: sum.errors + seen.errors,
-                unanswered: sum.unanswered + seen.unanswered,
+            counted.fold(Seen::default(), |sum, (_, seen)| {
+                sum.with(*seen, u64::saturating_add)
             })
         };
         let (from, to) = (total(self.samples.front()), total(self.samples.back()));
-        Seen {
-            requests: to.requests.saturating_sub(from.requests),
-            errors: to.errors.saturating_sub(from.errors),
-            unanswered: to.unanswered.saturating_sub(from.unanswered),
-        }
+        to.with(from, u64::saturating_sub)
     }
 }
 
@@ -105,7 +99,7 @@ mod tests {
         let of = |requests, errors| Seen {
             requests,
             errors,
-            unanswered: 0,
+            ..Seen::default()
         };
         BTreeMap::from([
             ("s".to_owned(), of(stable, 0)),

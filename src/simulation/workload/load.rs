@@ -28,8 +28,28 @@ pub struct Seen {
     pub requests: u64,
     /// Answers with a 5xx status.
     pub errors: u64,
-    /// Requests without an answer: refused, cut off or timed out.
-    pub unanswered: u64,
+    /// Requests without an answer within 2 s.
+    pub timed_out: u64,
+    /// Requests that were refused or cut off.
+    pub cut_off: u64,
+}
+
+impl Seen {
+    /// Requests without the answer that they were sent for.
+    #[must_use]
+    pub const fn failed(&self) -> u64 {
+        self.errors + self.timed_out + self.cut_off
+    }
+
+    /// Each number changed by `change` from that of `other`.
+    pub(in crate::simulation) fn with(self, other: Self, change: fn(u64, u64) -> u64) -> Self {
+        Self {
+            requests: change(self.requests, other.requests),
+            errors: change(self.errors, other.errors),
+            timed_out: change(self.timed_out, other.timed_out),
+            cut_off: change(self.cut_off, other.cut_off),
+        }
+    }
 }
 
 /// Sends requests to a workload's endpoints in turn, so that a version's share of the traffic is
@@ -42,6 +62,7 @@ pub struct Load {
     behind: Option<watch::Receiver<Behind>>,
     per_second: NonZeroU32,
     seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    lateness: Mutex<Duration>,
 }
 
 impl Load {
@@ -56,6 +77,7 @@ impl Load {
             behind: None,
             per_second,
             seen: Arc::default(),
+            lateness: Mutex::default(),
         })
     }
 
@@ -74,6 +96,13 @@ impl Load {
         held(&self.seen).clone()
     }
 
+    /// The longest that a request was sent after its time: more than a moment only on a machine that
+    /// has no time for the load, and so none for those that answer it.
+    #[must_use]
+    pub fn lateness(&self) -> Duration {
+        *held(&self.lateness)
+    }
+
     /// Sends until `stop`, then waits for what is on its way.
     pub async fn run(&self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.per_second.get());
@@ -82,7 +111,12 @@ impl Load {
         let mut in_flight = JoinSet::new();
         let mut turns = Turns::default();
         let mut turn = 0_usize;
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        while let Some(due) = stop.run_until_cancelled(ticks.tick()).await {
+            let late = due.elapsed();
+            {
+                let mut lateness = held(&self.lateness);
+                *lateness = late.max(*lateness);
+            }
             while in_flight.try_join_next().is_some() {}
             turn = turn.wrapping_add(1);
             let Some(endpoint) = self.endpoint(turn, &mut turns) else {
@@ -123,7 +157,8 @@ async fn send(
     seen.requests += 1;
     match status {
         Ok(status) => seen.errors += u64::from(status.is_server_error()),
-        Err(_) => seen.unanswered += 1,
+        Err(error) if error.is_timeout() => seen.timed_out += 1,
+        Err(_) => seen.cut_off += 1,
     }
 }
 

@@ -124,10 +124,15 @@ impl Ingress<'_> {
         paths.any(|path| service_of(path) == Some(service))
     }
 
-    /// Puts a path for each route before those that lead to `root`, the first route first.
+    /// Puts a path for each route before those that lead to `root`, the first route first. Where they are
+    /// there already they stay, for another Rollout may have put its own before them.
     pub(super) fn put_before(&mut self, root: &str, routes: &[&str]) {
         for paths in self.all_paths() {
-            if !paths.iter().any(|path| service_of(path) == Some(root)) {
+            let of_root = paths.iter().position(|path| service_of(path) == Some(root));
+            let Some(of_root) = of_root else { continue };
+            let place = |route: &&str| paths.iter().position(|path| is_described_by(path, route));
+            let places: Option<Vec<usize>> = routes.iter().map(place).collect();
+            if places.is_some_and(|places| places.is_sorted() && places.last() < Some(&of_root)) {
                 continue;
             }
             let (known, others): (Vec<Value>, Vec<Value>) = std::mem::take(paths)

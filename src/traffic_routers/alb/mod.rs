@@ -17,6 +17,7 @@ mod tests;
 mod verified;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -24,6 +25,7 @@ use serde_json::Value;
 use self::action::{Action, TargetGroup, conditions, wrong_stickiness};
 use self::ingress::Ingress;
 use super::object::{Known, Notice, Place, Query, Resource, Verification, Write};
+use super::ports::PortUse;
 use super::split::{Pair, Route, Split, Subject};
 use super::{Abilities, FIELD, Router, Versions};
 use crate::api::{AlbTrafficRouting, Problem, SetHeaderRoute};
@@ -263,6 +265,16 @@ impl Router for Alb<'_> {
         let named = self.named();
         problems.extend(named.iter().filter_map(|named| self.problem(named, known)));
         problems
+    }
+
+    /// Whether there is a Service for the name of the action does not matter: nobody looks for it.
+    fn ports(&self, _: &Known) -> BTreeSet<PortUse> {
+        let field = format!("{FIELD}.alb.servicePort");
+        let port = self.settings.service_port;
+        let Pair { canary, stable } = self.services;
+        let ports = [canary, stable]
+            .map(|service| PortUse::of(&field, &port.to_string(), service, &port.into()));
+        ports.into_iter().flatten().collect()
     }
 
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String> {

@@ -4,22 +4,13 @@
 //! `VerifyWeight` in `rollout/trafficrouting/alb` of Argo Rollouts. There a load balancer that has
 //! not been made yet counts as one with another weight, as here.
 
-use super::super::object::{Known, Notice, Query, Verification, Verified};
+use super::super::object::{Findings, Known, Notice, Verification};
 use super::super::split::Split;
 use super::target_groups::{
     LoadBalancer, Open, TargetGroup, full_name, load_balancer, target_groups,
 };
 use super::{Alb, Named};
 use crate::api::{AlbStatus, AwsResource};
-
-/// What is found out on the way.
-#[derive(Default)]
-struct Findings {
-    told: Verified,
-    open: Vec<Query>,
-    failures: Vec<String>,
-    differs: bool,
-}
 
 impl Alb<'_> {
     /// Whether each Ingress' load balancers have these weights.
@@ -52,16 +43,7 @@ impl Alb<'_> {
             }
             findings.told.albs.push(status);
         }
-        if !findings.open.is_empty() {
-            return Verification::Ask(findings.open);
-        }
-        // Several Ingresses may be served by one load balancer.
-        findings.failures.dedup();
-        if !findings.failures.is_empty() {
-            return Verification::Failed(findings.failures.join("; "));
-        }
-        findings.told.is_verified = !findings.differs;
-        Verification::Told(findings.told)
+        findings.concluded()
     }
 
     /// How AWS Load Balancer Controller tags the target group of a Service.

@@ -1,10 +1,12 @@
 //! AWS App Mesh: the weights of the virtual router behind a virtual service, and the labels by which
-//! the virtual nodes of both versions select pods.
+//! the virtual nodes of both versions select pods. What those selected before is noted on them, and is
+//! what they select again when the Rollout lets them go.
 //!
 //! # Source
 //! `rollout/trafficrouting/appmesh` of Argo Rollouts.
 
 mod problems;
+mod selectors;
 #[cfg(test)]
 mod tests;
 
@@ -138,22 +140,18 @@ fn kind(route: &Value) -> Option<&'static str> {
 }
 
 /// Lets a node select the pods of one version; none if it does already.
-fn select(place: &Place, before: &Arc<Value>, hash: &str) -> Option<Write> {
+fn select(place: &Place, before: &Arc<Value>, hash: &str, former: &[&str]) -> Option<Write> {
     let mut after = Value::clone(before);
+    selectors::note(&mut after, former);
     let selector = member(member(&mut after, "spec"), "podSelector");
     *member(member(selector, "matchLabels"), POD_TEMPLATE_HASH) = hash.into();
     Write::update(place.clone(), before, after, None)
 }
 
-/// Lets a node select pods of any version again. Left alone if it would then select all there are.
-fn select_any(place: &Place, before: &Arc<Value>) -> Option<Write> {
+/// Lets a node select what it did before.
+fn restore(place: &Place, before: &Arc<Value>) -> Option<Write> {
     let mut after = Value::clone(before);
-    let labels = after
-        .pointer_mut("/spec/podSelector/matchLabels")?
-        .as_object_mut()?;
-    if labels.len() > 1 {
-        labels.remove(POD_TEMPLATE_HASH);
-    }
+    selectors::restore(&mut after);
     Write::update(place.clone(), before, after, None)
 }
 
@@ -203,8 +201,10 @@ impl Router for AppMesh<'_> {
         if canary_hash == stable_hash {
             NO_CANARY.clone_into(&mut canary_hash);
         }
-        let stable = select(&nodes.stable, stable, &stable_hash);
-        let canary = select(&nodes.canary, canary, &canary_hash);
+        let versions = split.versions.iter().map(|version| version.hash.as_str());
+        let former: Vec<&str> = versions.chain([NO_CANARY, NO_STABLE]).collect();
+        let stable = select(&nodes.stable, stable, &stable_hash, &former);
+        let canary = select(&nodes.canary, canary, &canary_hash, &former);
         // A node that gets traffic must have pods all the time.
         let writes = if split.canary() > 0 {
             [stable, canary, weights]
@@ -218,13 +218,12 @@ impl Router for AppMesh<'_> {
         let Some(nodes) = &self.nodes else {
             return vec![];
         };
-        let stable = known.get(&nodes.stable);
-        let stable = stable.and_then(|found| select_any(&nodes.stable, found));
+        let node = |place| known.get(place).and_then(|found| restore(place, found));
         let undivided = |service| self.divide(known, &Split::undivided(), service, nodes);
         let weights = self.service.as_ref().map(undivided);
         let weights = weights.and_then(Result::ok).flatten();
-        let canary = known.get(&nodes.canary);
-        let canary = canary.and_then(|found| select(&nodes.canary, found, NO_CANARY));
-        stable.into_iter().chain(weights).chain(canary).collect()
+        // No request goes to the node of the new version any more when it selects others.
+        let writes = [node(&nodes.stable), weights, node(&nodes.canary)];
+        writes.into_iter().flatten().collect()
     }
 }

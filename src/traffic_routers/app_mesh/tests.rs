@@ -84,14 +84,17 @@ fn versions_that_are_not_known_are_none() {
     assert_eq!(labels, ["canary-hash", "stable-hash"]);
 }
 
-/// A selector without labels would select all pods of the namespace.
 #[test]
-fn a_node_that_selects_by_the_version_alone_goes_on_doing_so() {
-    let mut world = World::new(CANARY, &OBJECTS.replace("matchLabels: {app: shop}", ""));
-    world.settle(&a_split(20), 1);
-    world.release();
-    let selector = &world.objects[3]["spec"]["podSelector"];
-    assert_eq!(selector["matchLabels"][POD_TEMPLATE_HASH], "7dc666b946");
+fn all_is_as_before_when_it_is_released() {
+    for selector in ["podSelector: {matchLabels: {app: shop}}", ""] {
+        let objects = OBJECTS.replace("podSelector: {matchLabels: {app: shop}}", selector);
+        let mut world = World::new(CANARY, &objects);
+        let before = world.objects.clone();
+        world.settle(&a_split(20), 1);
+        world.release();
+        assert_eq!(world.objects, before);
+        assert_eq!(world.release(), "nothing\n");
+    }
 }
 
 #[test]

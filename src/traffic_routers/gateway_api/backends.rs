@@ -12,6 +12,8 @@ pub(super) struct Backends<'a> {
     pub(super) services: Pair<'a>,
     /// The namespace of the Rollout.
     pub(super) namespace: &'a str,
+    /// The only rule that is divided, if it is named.
+    pub(super) rule: Option<&'a str>,
 }
 
 impl Backends<'_> {
@@ -34,7 +36,8 @@ impl Backends<'_> {
     /// Whether a rule leads to both versions, so that its traffic is to be divided. One that leads
     /// to a single version was made so on purpose.
     pub(super) fn are_both_in(&self, rule: &Value) -> bool {
-        self.canary(rule).is_some() && self.find(rule, self.services.stable).is_some()
+        let is_meant = self.rule.is_none_or(|name| rule["name"] == name);
+        is_meant && self.canary(rule).is_some() && self.find(rule, self.services.stable).is_some()
     }
 
     /// Divides the traffic of a rule. `former` are the Services of experiments that were added

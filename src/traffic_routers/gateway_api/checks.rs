@@ -1,29 +1,23 @@
 //! What is wrong with routes and with what steps ask of them, and what their parents say.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
-use super::super::object::Known;
+use super::super::ports::PortUse;
 use super::super::split::{Pair, Route, Subject};
 use super::backends::references;
 use super::conditions::Conditions;
-use super::route_kind::service;
 use super::{Found, GatewayApi};
 use crate::api::Problem;
 
 impl GatewayApi<'_> {
     /// What is wrong with a route that was found.
-    pub(super) fn problems_of(&self, found: &Found<'_>, known: &Known) -> Vec<Problem> {
+    pub(super) fn problems_of(&self, found: &Found<'_>) -> Vec<Problem> {
         let Pair { canary, stable } = self.backends.services;
-        let (kind, name) = (found.kind.name(), &found.place.name);
-        let rules = found
-            .object
-            .pointer("/spec/rules")
-            .and_then(Value::as_array);
-        let rules = rules.map_or(&[][..], Vec::as_slice);
+        let (kind, name) = (found.route.kind.name(), &found.place.name);
+        let rules = rules(found);
         let mut problems = Vec::new();
-        let mut refuse = |why: String| problems.push(Problem::invalid(&found.field, name, why));
+        let mut refuse =
+            |why: String| problems.push(Problem::invalid(&found.route.field, name, why));
         let is_there = |service| {
             rules
                 .iter()
@@ -36,42 +30,46 @@ impl GatewayApi<'_> {
                 ));
             }
         }
-        let shared: Vec<&Value> = rules
-            .iter()
-            .filter(|rule| self.backends.are_both_in(rule))
-            .collect();
-        if shared.is_empty() && is_there(canary) && is_there(stable) {
+        let is_shared = |rule| self.backends_of(found).are_both_in(rule);
+        if !rules.iter().any(is_shared) && is_there(canary) && is_there(stable) {
+            let which = found.route.rule.as_ref();
+            let which = which.map_or_else(String::new, |name| format!(" `{name}`"));
             refuse(format!(
-                "no rule of this {kind} has backendRefs to both `{stable}` and `{canary}`"
+                "no rule{which} of this {kind} has backendRefs to both `{stable}` and `{canary}`"
             ));
-        }
-        let mut unknown: BTreeSet<(&str, i64)> = BTreeSet::new();
-        for reference in shared.iter().flat_map(|rule| references(rule)) {
-            for service in [canary, stable] {
-                if self.backends.leads_to(reference, service) {
-                    unknown.extend(
-                        self.unknown_port(reference, known)
-                            .map(|port| (service, port)),
-                    );
-                }
-            }
-        }
-        for (service, port) in unknown {
-            refuse(format!("Service `{service}` has no port {port}"));
         }
         problems
     }
 
-    /// The port of a reference to a Service that has no such port.
-    fn unknown_port(&self, reference: &Value, known: &Known) -> Option<i64> {
-        if reference.get("kind").is_some_and(|kind| kind != "Service") {
-            return None;
-        }
-        let port = reference["port"].as_i64()?;
-        let place = service(self.namespace, reference["name"].as_str()?);
-        let ports = known.get(&place)?.pointer("/spec/ports")?.as_array()?;
-        (!ports.iter().any(|one| one["port"] == port)).then_some(port)
+    /// The ports at which a route that was found leads to the Services.
+    pub(super) fn ports_of(&self, found: &Found<'_>) -> Vec<PortUse> {
+        let Pair { canary, stable } = self.backends.services;
+        let backends = self.backends_of(found);
+        let shared = rules(found)
+            .iter()
+            .filter(|rule| backends.are_both_in(rule));
+        let references = shared.flat_map(references);
+        // What stands for a Service in another cluster has ports of its own.
+        let to_services =
+            references.filter(|it| it.get("kind").is_none_or(|kind| kind == "Service"));
+        let ports = to_services.filter_map(|reference| {
+            let mut services = [canary, stable].into_iter();
+            let service = services.find(|service| backends.leads_to(reference, service))?;
+            PortUse::of(
+                &found.route.field,
+                &found.place.name,
+                service,
+                &reference["port"],
+            )
+        });
+        ports.collect()
     }
+}
+
+fn rules<'k>(found: &Found<'k>) -> &'k [Value] {
+    let rules = found.object.pointer("/spec/rules");
+    let rules = rules.and_then(Value::as_array);
+    rules.map_or(&[], Vec::as_slice)
 }
 
 /// All routes by header or mirror that the steps set, and what is wrong with them.

@@ -39,10 +39,11 @@ use serde_json::Value;
 use self::backends::{Backends, port_of};
 use self::checks::{is_refused, routes_of_steps};
 use self::division::Division;
-use self::route_kind::{RouteKind, service};
-use self::settings::Settings;
+use self::route_kind::{Api, RouteKind, service};
+use self::settings::{Named, Settings};
 use super::object::{Known, Notice, Place, Query, Verification, Verified, Write};
-use super::split::{Pair, Route, Split, Subject};
+use super::ports::PortUse;
+use super::split::{Route, Split, Subject};
 use super::{Abilities, FIELD, Router};
 use crate::api::Problem;
 
@@ -67,11 +68,17 @@ pub(super) struct GatewayApi<'a> {
 
 /// A route that was found.
 struct Found<'k> {
-    kind: RouteKind,
     place: Place,
     object: &'k Arc<Value>,
-    takes_routes: bool,
-    field: String,
+    /// As it is named, or could be.
+    route: Named,
+}
+
+impl Found<'_> {
+    /// Whether it is what is named.
+    fn is(&self, named: &Named) -> bool {
+        self.route.kind == named.kind && self.place.name == named.name
+    }
 }
 
 impl<'a> GatewayApi<'a> {
@@ -85,6 +92,7 @@ impl<'a> GatewayApi<'a> {
             backends: Backends {
                 services: subject.services_or_turns(),
                 namespace: subject.namespace,
+                rule: None,
             },
             settings: Settings::read(&field, settings),
             managed: subject.managed_routes().map(str::to_owned).collect(),
@@ -97,15 +105,23 @@ impl<'a> GatewayApi<'a> {
         }
     }
 
+    /// The Services as the rules of a route refer to them that are to be divided.
+    fn backends_of<'s>(&'s self, found: &'s Found<'_>) -> Backends<'s> {
+        Backends {
+            rule: found.route.rule.as_deref(),
+            ..self.backends
+        }
+    }
+
     fn namespace_of_routes<'s>(&'s self, settings: &'s Settings) -> &'s str {
         settings.namespace.as_deref().unwrap_or(self.namespace)
     }
 
-    /// Asks in one version after the other, until there is something. A version in which there is
-    /// nothing may be one that the cluster does not serve: it is no longer asked.
+    /// Asks in one API after the other, until there is something. An API in which there is nothing may
+    /// be one that the cluster does not serve: it is no longer asked.
     fn queries_of_routes(&self, settings: &Settings, known: &Known) -> Vec<Query> {
         let namespace = self.namespace_of_routes(settings);
-        let first = |versions: &[&str], query: &dyn Fn(&str) -> Query| {
+        let first = |apis: &[Api], query: &dyn Fn(Api) -> Query| {
             let is_open = |query: &Query| {
                 let is_empty = match query {
                     Query::One(place) => known.get(place).is_none(),
@@ -113,21 +129,20 @@ impl<'a> GatewayApi<'a> {
                 };
                 !(known.answers(query) && is_empty)
             };
-            let mut queries: Vec<Query> = versions.iter().map(|version| query(version)).collect();
-            // What is nowhere is missing in a version that the cluster serves, if there is one.
+            let mut queries: Vec<Query> = apis.iter().map(|api| query(*api)).collect();
+            // What is nowhere is missing in an API that the cluster serves, if there is one.
             let is_served = |query: &Query| known.why_unavailable(query).is_none();
             let place = queries.iter().position(is_open);
             let place = place.or_else(|| queries.iter().position(is_served));
             queries.swap_remove(place.unwrap_or(queries.len() - 1))
         };
         let named = settings.named.iter().map(|route| {
-            let one = |version: &str| Query::One(route.kind.place(version, namespace, &route.name));
-            first(route.kind.versions(), &one)
+            let one = |api| Query::One(route.kind.place(api, namespace, &route.name));
+            first(route.kind.apis(), &one)
         });
         let selected = settings.selected.iter().map(|routes| {
-            first(routes.kind.versions(), &|version| {
-                selection(routes, version, namespace)
-            })
+            let some = |api| selection(routes, api, namespace);
+            first(routes.kind.apis(), &some)
         });
         named.chain(selected).collect()
     }
@@ -136,35 +151,51 @@ impl<'a> GatewayApi<'a> {
     fn found<'k>(&self, settings: &Settings, known: &'k Known) -> Vec<Found<'k>> {
         let namespace = self.namespace_of_routes(settings);
         let mut all: Vec<Found<'k>> = Vec::new();
-        let mut add = |kind, place: Place, takes_routes, field: &str| {
+        let mut add = |place: Place, route: Named| {
             let is_new = !all.iter().any(|found| found.place == place);
             if let Some(object) = known.get(&place).filter(|_| is_new) {
-                let field = field.to_owned();
                 all.push(Found {
-                    kind,
                     place,
                     object,
-                    takes_routes,
-                    field,
+                    route,
                 });
             }
         };
         for route in &settings.named {
-            let places = route.kind.versions().iter();
-            let mut places =
-                places.map(|version| route.kind.place(version, namespace, &route.name));
+            let apis = route.kind.apis().iter();
+            let mut places = apis.map(|api| route.kind.place(*api, namespace, &route.name));
             if let Some(place) = places.find(|place| known.get(place).is_some()) {
-                add(route.kind, place, route.takes_routes, &route.field);
+                add(place, route.clone());
             }
         }
         for routes in &settings.selected {
-            for version in routes.kind.versions() {
-                for place in known.picked(&selection(routes, version, namespace)) {
-                    add(routes.kind, place.clone(), false, &self.field);
+            for api in routes.kind.apis() {
+                for place in known.picked(&selection(routes, *api, namespace)) {
+                    let route = Named {
+                        kind: routes.kind,
+                        name: place.name.clone(),
+                        takes_routes: false,
+                        rule: None,
+                        field: self.field.clone(),
+                    };
+                    add(place.clone(), route);
                 }
             }
         }
         all
+    }
+
+    /// That a route is not there: in the first API that the cluster serves.
+    fn missing(&self, route: &Named, settings: &Settings, known: &Known) -> String {
+        let namespace = self.namespace_of_routes(settings);
+        let place = |api: &Api| route.kind.place(*api, namespace, &route.name);
+        let is_served = |place: &Place| {
+            let query = Query::One(place.clone());
+            known.why_unavailable(&query).is_none()
+        };
+        let mut places = route.kind.apis().iter().map(place);
+        let place = places.find(is_served);
+        place.map_or_else(String::new, |place| place.missing())
     }
 
     fn divided(
@@ -187,21 +218,21 @@ impl<'a> GatewayApi<'a> {
             })
             .collect();
         let division = Division {
-            kind: found.kind,
-            takes_routes: found.takes_routes,
-            backends: self.backends,
+            kind: found.route.kind,
+            takes_routes: found.route.takes_routes,
+            backends: self.backends_of(found),
             rollout: &self.rollout,
             settings,
             steps: &self.steps,
             managed: &self.managed,
             ports: &ports,
         };
-        let (kind, name) = (found.kind.name(), &found.place.name);
+        let (kind, name) = (found.route.kind.name(), &found.place.name);
         let after = division
             .of(found.object, split)
             .map_err(|why| format!("cannot divide the traffic of {kind} `{name}`: {why}"))?;
         let notice = Notice {
-            reason: found.kind.updated(),
+            reason: found.route.kind.updated(),
             message: format!("{kind} `{name}` set to desiredWeight '{}'", split.canary()),
         };
         Ok(Write::update(
@@ -235,12 +266,7 @@ impl Router for GatewayApi<'_> {
         let Ok(settings) = &self.settings else {
             return vec![];
         };
-        let Pair { canary, stable } = self.backends.services;
-        let named = [canary, stable].into_iter().filter(|name| !name.is_empty());
-        let services = named.map(|name| Query::One(service(self.namespace, name)));
-        let mut queries = self.queries_of_routes(settings, known);
-        queries.extend(services);
-        queries
+        self.queries_of_routes(settings, known)
     }
 
     fn queries_for(&self, _: &Known, split: &Split) -> Vec<Query> {
@@ -271,12 +297,9 @@ impl Router for GatewayApi<'_> {
         }
         let found = self.found(settings, known);
         for route in &settings.named {
-            let is_there =
-                |found: &Found<'_>| found.kind == route.kind && found.place.name == route.name;
-            if !found.iter().any(is_there) {
-                let namespace = self.namespace_of_routes(settings);
-                let place = route.kind.place("", namespace, &route.name);
-                problems.push(Problem::invalid(&route.field, &route.name, place.missing()));
+            if !found.iter().any(|found| found.is(route)) {
+                let why = self.missing(route, settings, known);
+                problems.push(Problem::invalid(&route.field, &route.name, why));
             }
         }
         if settings.named.is_empty() && found.is_empty() {
@@ -290,13 +313,18 @@ impl Router for GatewayApi<'_> {
             problems.push(Problem::invalid(&self.field, "", why));
         }
         if problems.is_empty() {
-            problems.extend(
-                found
-                    .iter()
-                    .flat_map(|found| self.problems_of(found, known)),
-            );
+            problems.extend(found.iter().flat_map(|found| self.problems_of(found)));
         }
         problems
+    }
+
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let settings = self.settings.as_ref().ok();
+        let found = settings.map_or_else(Vec::new, |settings| self.found(settings, known));
+        found
+            .iter()
+            .flat_map(|found| self.ports_of(found))
+            .collect()
     }
 
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String> {
@@ -305,13 +333,9 @@ impl Router for GatewayApi<'_> {
             .as_ref()
             .map_err(|wrong| crate::api::joined(wrong))?;
         let found = self.found(settings, known);
-        let is_missing = |kind, name: &str| {
-            !found
-                .iter()
-                .any(|found| found.kind == kind && found.place.name == name)
-        };
+        let is_missing = |route: &&Named| !found.iter().any(|found| found.is(route));
         let mut named = settings.named.iter();
-        if let Some(gone) = named.find(|route| is_missing(route.kind, &route.name)) {
+        if let Some(gone) = named.find(is_missing) {
             return Err(format!("{} `{}` not found", gone.kind.name(), gone.name));
         }
         if found.is_empty() {
@@ -357,9 +381,9 @@ impl Router for GatewayApi<'_> {
     }
 }
 
-fn selection(routes: &settings::Selected, version: &str, namespace: &str) -> Query {
+fn selection(routes: &settings::Selected, api: Api, namespace: &str) -> Query {
     Query::Selected {
-        resource: routes.kind.resource(version),
+        resource: routes.kind.resource(api),
         namespace: namespace.to_owned(),
         selector: routes.selector.clone(),
     }

@@ -2,8 +2,17 @@
 
 use super::super::object::{Place, Resource};
 
+/// Group and version of an API.
+pub(super) type Api = (&'static str, &'static str);
+
 /// The API group of routes.
 const GROUP: &str = "gateway.networking.k8s.io";
+/// The Gateway API.
+pub(super) const V1: Api = (GROUP, "v1");
+/// The Gateway API as it was for TCP and TLS routes for long.
+pub(super) const V1ALPHA2: Api = (GROUP, "v1alpha2");
+/// Linkerd brings an `HTTPRoute` of its own, which reads alike. Clusters may have either or both.
+pub(super) const LINKERD: Api = ("policy.linkerd.io", "v1beta3");
 
 /// A kind of route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +44,13 @@ impl RouteKind {
         }
     }
 
-    /// Versions in which an object is looked for, one after the other. Which of them a cluster
-    /// serves depends on the release and channel of its Gateway API: TCP and TLS routes were
-    /// `v1alpha2` for long.
-    pub(super) fn versions(self) -> &'static [&'static str] {
+    /// The APIs in which an object is looked for, one after the other. Which of them a cluster serves
+    /// depends on the release and channel of its Gateway API, and on Linkerd's.
+    pub(super) fn apis(self) -> &'static [Api] {
         match self {
-            Self::Http | Self::Grpc => &["v1"],
-            Self::Tcp | Self::Tls => &["v1", "v1alpha2"],
+            Self::Http => &[V1, LINKERD],
+            Self::Grpc => &[V1],
+            Self::Tcp | Self::Tls => &[V1, V1ALPHA2],
         }
     }
 
@@ -53,9 +62,9 @@ impl RouteKind {
         }
     }
 
-    pub(super) fn resource(self, version: &str) -> Resource {
+    pub(super) fn resource(self, (group, version): Api) -> Resource {
         Resource {
-            group: GROUP.to_owned(),
+            group: group.to_owned(),
             version: version.to_owned(),
             kind: self.name(),
             plural: match self {
@@ -67,16 +76,16 @@ impl RouteKind {
         }
     }
 
-    pub(super) fn place(self, version: &str, namespace: &str, name: &str) -> Place {
+    pub(super) fn place(self, api: Api, namespace: &str, name: &str) -> Place {
         Place {
-            resource: self.resource(version),
+            resource: self.resource(api),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         }
     }
 }
 
-/// All kinds of routes, in all their versions.
+/// All kinds of routes, in all their APIs.
 pub(in super::super) fn resources() -> Vec<Resource> {
     let kinds = [
         RouteKind::Http,
@@ -84,10 +93,9 @@ pub(in super::super) fn resources() -> Vec<Resource> {
         RouteKind::Tcp,
         RouteKind::Tls,
     ];
-    let all = kinds.into_iter().flat_map(|kind| {
-        let versions = kind.versions().iter();
-        versions.map(move |version| kind.resource(version))
-    });
+    let all = kinds
+        .into_iter()
+        .flat_map(|kind| kind.apis().iter().map(move |api| kind.resource(*api)));
     all.collect()
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Named {
     pub(super) name: String,
     /// Whether steps may set routes by header or mirror on it.
     pub(super) takes_routes: bool,
+    /// The only rule that is divided. Default: all that lead to both Services.
+    pub(super) rule: Option<String>,
     /// The field that names it.
     pub(super) field: String,
 }
@@ -53,6 +55,10 @@ struct Written {
     grpc_route: String,
     tcp_route: String,
     tls_route: String,
+    http_route_rule_name: String,
+    grpc_route_rule_name: String,
+    tcp_route_rule_name: String,
+    tls_route_rule_name: String,
     http_routes: Vec<WrittenRoute>,
     grpc_routes: Vec<WrittenRoute>,
     tcp_routes: Vec<WrittenRoute>,
@@ -77,6 +83,8 @@ struct WrittenRoute {
     name: String,
     #[serde(default)]
     use_header_routes: bool,
+    #[serde(default)]
+    rule_name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,10 +156,22 @@ fn or(written: String, default: &str) -> String {
 fn named(field: &str, written: &mut Written) -> Vec<Named> {
     use RouteKind::{Grpc, Http, Tcp, Tls};
     let single = [
-        (Http, "httpRoute", take(&mut written.http_route)),
-        (Grpc, "grpcRoute", take(&mut written.grpc_route)),
-        (Tcp, "tcpRoute", take(&mut written.tcp_route)),
-        (Tls, "tlsRoute", take(&mut written.tls_route)),
+        (
+            (Http, "httpRoute", take(&mut written.http_route)),
+            take(&mut written.http_route_rule_name),
+        ),
+        (
+            (Grpc, "grpcRoute", take(&mut written.grpc_route)),
+            take(&mut written.grpc_route_rule_name),
+        ),
+        (
+            (Tcp, "tcpRoute", take(&mut written.tcp_route)),
+            take(&mut written.tcp_route_rule_name),
+        ),
+        (
+            (Tls, "tlsRoute", take(&mut written.tls_route)),
+            take(&mut written.tls_route_rule_name),
+        ),
     ];
     let lists = [
         (Http, "httpRoutes", take(&mut written.http_routes)),
@@ -160,12 +180,14 @@ fn named(field: &str, written: &mut Written) -> Vec<Named> {
         (Tls, "tlsRoutes", take(&mut written.tls_routes)),
     ];
     let mut all = Vec::new();
-    for (kind, key, name) in single {
+    let is_named = |rule: &String| !rule.is_empty();
+    for ((kind, key, name), rule) in single {
         if !name.is_empty() {
             all.push(Named {
                 kind,
                 name,
                 takes_routes: true,
+                rule: Some(rule).filter(is_named),
                 field: format!("{field}.{key}"),
             });
         }
@@ -176,6 +198,7 @@ fn named(field: &str, written: &mut Written) -> Vec<Named> {
                 kind,
                 name: route.name,
                 takes_routes: route.use_header_routes,
+                rule: Some(route.rule_name).filter(is_named),
                 field: format!("{field}.{key}[{index}].name"),
             });
         }

@@ -25,10 +25,13 @@ mod selection;
 mod tests;
 mod virtual_service;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::object::{Known, Place, Query, Resource, Write};
-use super::split::{Split, Subject};
+use super::ports::PortUse;
+use super::split::{Pair, Split, Subject};
 use super::{Abilities, FIELD, Router, Versions};
 use crate::api::{IstioDestinationRule, IstioTrafficRouting, IstioVirtualService, Problem};
 use destination_rule::Rule;
@@ -203,6 +206,28 @@ impl Router for Istio<'_> {
         }
         problems.extend(self.problems_of_rule(known));
         problems
+    }
+
+    fn ports(&self, known: &Known) -> BTreeSet<PortUse> {
+        let Pair { canary, stable } = self.sides().services;
+        let mut ports = BTreeSet::new();
+        for named in &self.services {
+            let Some(object) = known.get(&named.place) else {
+                continue;
+            };
+            for (protocol, index) in self.service(named, known).select(object).routes {
+                let routes = protocol.routes(object).get(index);
+                let destinations = routes.and_then(|route| route["route"].as_array());
+                for entry in destinations.into_iter().flatten() {
+                    let name = destinations::service(entry).unwrap_or_default();
+                    let port = &entry["destination"]["port"]["number"];
+                    if [canary, stable].contains(&name) {
+                        ports.extend(PortUse::of(&named.field, &named.place.name, name, port));
+                    }
+                }
+            }
+        }
+        ports
     }
 
     fn route(&self, known: &Known, split: &Split) -> Result<Vec<Write>, String> {

@@ -13,8 +13,8 @@ fn routes_are_found_by_name_and_by_label_in_the_versions_that_there_are() {
     let subject = subject("web", &canary);
     let all = routers(&subject, &Versions::default());
     let mut known = Known::default();
-    let tcp = |version| Query::Selected {
-        resource: RouteKind::Tcp.resource(version),
+    let tcp = |api| Query::Selected {
+        resource: RouteKind::Tcp.resource(api),
         namespace: "edge".to_owned(),
         selector: "app=shop,tier notin (x,y),!old".to_owned(),
     };
@@ -22,10 +22,8 @@ fn routes_are_found_by_name_and_by_label_in_the_versions_that_there_are() {
         let queries = all[0].queries(known).into_iter();
         queries.filter(|query| !known.answers(query)).collect()
     };
-    let http = |name| RouteKind::Http.place("v1", "edge", name);
-    let services = ["shop-canary", "shop-stable"].map(|name| Query::One(service("shop", name)));
-    let mut expected = vec![Query::One(http("a")), Query::One(http("b")), tcp("v1")];
-    expected.extend(services);
+    let http = |name| RouteKind::Http.place(V1, "edge", name);
+    let expected = vec![Query::One(http("a")), Query::One(http("b")), tcp(V1)];
     assert_eq!(open(&known), expected);
     for query in expected {
         match query {
@@ -33,13 +31,22 @@ fn routes_are_found_by_name_and_by_label_in_the_versions_that_there_are() {
             selected => known.note_selected(selected, vec![]),
         }
     }
-    assert_eq!(open(&known), [tcp("v1alpha2")]);
+    // Neither is one of Linkerd's.
+    let linkerd = |name| RouteKind::Http.place(LINKERD, "edge", name);
+    let next = [
+        Query::One(linkerd("a")),
+        Query::One(linkerd("b")),
+        tcp(V1ALPHA2),
+    ];
+    assert_eq!(open(&known), next);
+    known.note(linkerd("a"), None);
+    known.note(linkerd("b"), None);
     let route = || {
         Arc::new(json!({"spec": {"rules": [
         {"backendRefs": [reference("shop-stable"), reference("shop-canary")]}]}}))
     };
-    let place = RouteKind::Tcp.place("v1alpha2", "edge", "x");
-    known.note_selected(tcp("v1alpha2"), vec![(place, route())]);
+    let place = RouteKind::Tcp.place(V1ALPHA2, "edge", "x");
+    known.note_selected(tcp(V1ALPHA2), vec![(place, route())]);
     known.note(http("a"), Some(route()));
     assert_eq!(open(&known), []);
     let problems: Vec<String> = all[0]
@@ -53,7 +60,7 @@ fn routes_are_found_by_name_and_by_label_in_the_versions_that_there_are() {
             "spec.strategy.canary.trafficRouting.plugins[argoproj-labs/gatewayAPI].httpRoutes[1].name: Invalid value: \"b\": httproutes.gateway.networking.k8s.io \"b\" not found"
         ]
     );
-    known.note(http("b"), Some(route()));
+    known.note(linkerd("b"), Some(route()));
     assert_eq!(all[0].problems(&known), []);
     assert_eq!(all[0].route(&known, &split(1)).unwrap().len(), 3);
 }
@@ -62,8 +69,6 @@ fn routes_are_found_by_name_and_by_label_in_the_versions_that_there_are() {
 fn what_is_wrong_is_named() {
     let mut one_version = rules();
     one_version.as_array_mut().unwrap().drain(..2);
-    let mut other_port = both("/");
-    other_port["backendRefs"][0]["port"] = json!(81);
     let parted = json!([
         {"backendRefs": [reference("shop-stable")]}, {"backendRefs": [reference("shop-canary")]}]);
     let cases = [
@@ -86,7 +91,11 @@ fn what_is_wrong_is_named() {
         ),
         (named(), json!({}), one_version),
         (named(), json!({}), parted),
-        (named(), json!({}), json!([other_port])),
+        (
+            json!({"httpRoute": "shop", "httpRouteRuleName": "none"}),
+            json!({}),
+            rules(),
+        ),
         (
             named(),
             json!({"steps": [
@@ -106,6 +115,28 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn ports_are_those_of_rules_that_are_divided() {
+    let mut elsewhere = both("/else");
+    elsewhere["backendRefs"][0]["kind"] = json!("ServiceImport");
+    elsewhere["backendRefs"][1]["port"] = json!(81);
+    let mut alone = both("/alone");
+    alone["backendRefs"].as_array_mut().unwrap().pop();
+    alone["backendRefs"][0]["port"] = json!(82);
+    let world = World::http(&json!([both("/"), elsewhere, alone]));
+    let canary = canary(&named());
+    let subject = subject("web", &canary);
+    let ports = routers(&subject, &Versions::default())[0].ports(&world.known);
+    let ports: Vec<_> = ports
+        .iter()
+        .map(|it| format!("{} {}", it.service, it.port))
+        .collect();
+    assert_eq!(
+        ports,
+        ["shop-canary 80", "shop-canary 81", "shop-stable 80"]
+    );
+}
+
+#[test]
 fn a_route_that_all_its_parents_refuse_divides_nothing() {
     let condition = |generation: i32, status: &str| {
         json!({"conditions": [
@@ -122,7 +153,7 @@ fn a_route_that_all_its_parents_refuse_divides_nothing() {
     ] {
         let mut route = http_route(&rules());
         route["status"]["parents"] = parents.clone();
-        let world = World::with(RouteKind::Http, "v1", route);
+        let world = World::with(RouteKind::Http, V1, route);
         let canary = canary(&named());
         let subject = subject("web", &canary);
         let told = routers(&subject, &Versions::default())[0].verify(&world.known, &split(20));

@@ -43,6 +43,29 @@ fn weights_are_parts_of_the_whole() {
 }
 
 #[test]
+fn a_rule_that_is_named_is_the_only_one_that_is_divided() {
+    let mut live = both("/");
+    live["name"] = json!("live");
+    let settings =
+        json!({"httpRoutes": [{"name": "shop", "useHeaderRoutes": true, "ruleName": "api"}]});
+    for settings in [
+        json!({"httpRoute": "shop", "httpRouteRuleName": "api"}),
+        settings,
+    ] {
+        let canary = canary(&settings);
+        let mut world = World::http(&json!([live.clone(), rules()[1]]));
+        let before = world.object()["spec"]["rules"][0].clone();
+        assert_eq!(world.problems(&canary), [""; 0]);
+        world.divide(&canary, &with_routes(split(20)));
+        assert_eq!(world.names(), ["canary-header", "shadow", "live", "api"]);
+        let rules = &world.object()["spec"]["rules"];
+        assert_eq!(rules[2], before);
+        assert_eq!(world.weights()[3][2], ("shop-canary".to_owned(), 20));
+        assert_eq!(world.divide(&canary, &with_routes(split(20))), 0);
+    }
+}
+
+#[test]
 fn headers_and_mirrors_get_rules_of_their_own() {
     let canary = canary(&named());
     let mut world = World::http(&rules());
@@ -191,10 +214,10 @@ fn experiments_get_their_part_and_leave_again() {
 #[test]
 fn every_kind_of_route_is_divided() {
     for (kind, setting, version) in [
-        (RouteKind::Grpc, "grpcRoute", "v1"),
-        (RouteKind::Tcp, "tcpRoute", "v1alpha2"),
-        (RouteKind::Tcp, "tcpRoute", "v1"),
-        (RouteKind::Tls, "tlsRoute", "v1alpha2"),
+        (RouteKind::Grpc, "grpcRoute", V1),
+        (RouteKind::Tcp, "tcpRoute", V1ALPHA2),
+        (RouteKind::Tcp, "tcpRoute", V1),
+        (RouteKind::Tls, "tlsRoute", V1ALPHA2),
     ] {
         let route = json!({
             "metadata": {"name": "shop"},

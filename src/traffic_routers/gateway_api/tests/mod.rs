@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::object::{Known, Place, Query, Verification, Write};
 use super::super::split::{Route, Split, Subject};
 use super::super::{Versions, routers};
-use super::route_kind::{RouteKind, service};
+use super::route_kind::{Api, LINKERD, RouteKind, V1, V1ALPHA2, service};
 use crate::api::{CanaryStrategy, TrafficWeights, WeightDestination};
 
 /// A canary with these settings of its routes.
@@ -140,22 +140,18 @@ struct World {
 }
 
 impl World {
-    fn with(kind: RouteKind, version: &str, object: Value) -> Self {
-        let place = kind.place(version, "shop", "shop");
+    fn with(kind: RouteKind, api: Api, object: Value) -> Self {
+        let place = kind.place(api, "shop", "shop");
         let mut known = Known::default();
-        for version in kind.versions() {
-            known.note(kind.place(version, "shop", "shop"), None);
+        for api in kind.apis() {
+            known.note(kind.place(*api, "shop", "shop"), None);
         }
         known.note(place.clone(), Some(Arc::new(object)));
-        for name in ["shop-stable", "shop-canary"] {
-            let object = json!({"spec": {"ports": [{"port": 80}]}});
-            known.note(service("shop", name), Some(Arc::new(object)));
-        }
         Self { known, place }
     }
 
     fn http(rules: &Value) -> Self {
-        Self::with(RouteKind::Http, "v1", http_route(rules))
+        Self::with(RouteKind::Http, V1, http_route(rules))
     }
 
     fn object(&self) -> &Value {
