@@ -35,11 +35,11 @@ fn of_a_thousand(mut router: Router) -> Router {
 async fn a_weight_is_no_more_than_all_of_the_traffic() {
     let step = |weight: i32| json!([{ "setWeight": weight }, { "pause": {} }]);
     let field = "spec.strategy.canary.steps[0].setWeight: Invalid value: ";
-    let whole = format!("{field}\"101\": SetWeight needs to be between 0 and 100");
+    let whole = format!("{field}101: SetWeight needs to be between 0 and 100");
     is_refused(&istio(), step(101), &whole).await;
-    let whole = format!("{field}\"1001\": SetWeight needs to be between 0 and 1000");
+    let whole = format!("{field}1001: SetWeight needs to be between 0 and 1000");
     is_refused(&of_a_thousand(nginx()), step(1001), &whole).await;
-    let negative = format!("{field}\"-1\": SetWeight needs to be between 0 and 1000");
+    let negative = format!("{field}-1: SetWeight needs to be between 0 and 1000");
     is_refused(&of_a_thousand(nginx()), step(-1), &negative).await;
 }
 
