@@ -96,7 +96,7 @@ impl Pass<'_> {
                 self.step_analysis(step),
             )
         };
-        if !self.wants.is_empty() {
+        if self.asks() {
             return;
         }
         let (background, step) = if self.next.abort {

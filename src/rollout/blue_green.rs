@@ -73,7 +73,7 @@ impl Pass<'_> {
         }
         self.check_deadline();
         self.hold_trials(plan, &sides);
-        if !self.wants.is_empty() {
+        if self.asks() {
             return;
         }
         if self.next.abort {

@@ -23,7 +23,7 @@ impl Pass<'_> {
         let paused = self.next.pause_conditions.len();
         self.attend_experiment();
         self.analyse(canary);
-        if !self.wants.is_empty() {
+        if self.asks() {
             return;
         }
         if self.next.abort {

@@ -160,7 +160,8 @@ pub(super) struct Pass<'a> {
     pub(super) revision: i64,
     pub(super) changes: Vec<Change>,
     pub(super) notices: Vec<Notice>,
-    pub(super) wants: BTreeSet<Want>,
+    /// What is to be looked up. Private: only `ask` knows what cannot be.
+    wants: BTreeSet<Want>,
     /// Why something cannot be read that this pass asks for.
     pub(super) unread: Option<String>,
     /// Why an analysis cannot be started.
@@ -307,13 +308,13 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What the spec names must be there: Services and what divides the traffic at all times, and before anything moves for a
-    /// new version or new steps, all that analyses need.
+    /// What the spec names must be there: Services and what divides the traffic at all times, and
+    /// before anything moves for a new version or new steps, all that analyses need.
     fn refusal(&mut self) -> Option<Decision> {
         let mut named = self.service_problems();
         named.extend(self.router_problems());
         let mut problems = self.template_problems();
-        if !self.wants.is_empty() || (named.is_empty() && problems.is_empty()) {
+        if self.asks() || (named.is_empty() && problems.is_empty()) {
             return None;
         }
         if problems.is_empty() {
@@ -376,6 +377,11 @@ impl<'a> Pass<'a> {
                 }
             }
         }
+    }
+
+    /// Whether something is to be looked up before this pass can decide.
+    pub(super) fn asks(&self) -> bool {
+        !self.wants.is_empty()
     }
 
     /// Takes in ReplicaSets that the selector picks, and gives up those that it no longer does.

@@ -48,7 +48,7 @@ impl Pass<'_> {
         let (reason, why) = match registered(&observed.routers, service, &new, bindings) {
             Verification::NotApplicable => return true,
             Verification::Ask(queries) => {
-                self.wants.extend(queries.into_iter().map(Want::Router));
+                self.ask(queries.into_iter().map(Want::Router));
                 return false;
             }
             Verification::Told(told) if told.is_verified => {

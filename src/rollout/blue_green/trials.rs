@@ -39,7 +39,7 @@ impl Pass<'_> {
                 after,
             )
         };
-        if !self.wants.is_empty() {
+        if self.asks() {
             return;
         }
         self.next.blue_green.pre_promotion_analysis_run_status = before;

@@ -1,7 +1,10 @@
 //! What cannot be read holds what needs it, and nothing else.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::rollout::Want;
+use crate::traffic_routers::Versions;
 
 const WHY: &str = "CannotObserve: forbidden; since ";
 
@@ -100,4 +103,26 @@ fn an_object_that_cannot_be_read_holds_the_traffic_and_not_the_pods() {
     assert_eq!(world.summary(), "Paused CanaryPauseStep");
     let weights = world.status().canary.weights.unwrap();
     assert_eq!(weights.canary.weight, 20);
+}
+
+#[test]
+fn registrations_that_cannot_be_read_hold_the_promotion_only() {
+    let mut world = blue_green::new(json!({}));
+    world.versions = Arc::new(Versions {
+        target_group_bindings: Some(("elbv2.k8s.aws".to_owned(), "v1beta1".to_owned())),
+        ..Versions::default()
+    });
+    let mut world = world.started();
+    world.is_unread = Some(|want| matches!(want, Want::Router(_)));
+    world.release("web:2");
+    world.settle();
+    assert_eq!(world.served(), blue_green::both("web:2", "web:2"));
+    assert_ne!(world.status().stable_rs, world.status().current_pod_hash);
+    assert!(world.waiting().starts_with(WHY), "{}", world.waiting());
+    let all = pods(&[("web:1", 10), ("web:2", 10)]);
+    assert_eq!(world.pods(), all);
+    world.change_spec(|spec| spec.replicas = Some(20));
+    world.settle();
+    let more = pods(&[("web:1", 20), ("web:2", 20)]);
+    assert_eq!(world.pods(), more);
 }

@@ -19,7 +19,7 @@ use crate::api::{
     AnalysisRun, AnalysisRunStatus, AnalysisTemplateSpec, ConditionType, Experiment,
     ExperimentStatus, Phase, Rollout, RolloutPhase, RolloutStatus,
 };
-use crate::traffic_routers::{Known, Place, Query, Resource, Write};
+use crate::traffic_routers::{Known, Place, Query, Resource, Versions, Write};
 
 /// A Rollout and what belongs to it.
 pub(super) struct World {
@@ -38,6 +38,7 @@ pub(super) struct World {
     pub(super) known: Vec<(&'static str, AnalysisTemplateSpec)>,
     /// What cannot be read.
     pub(super) is_unread: Option<fn(&Want) -> bool>,
+    pub(super) versions: Arc<Versions>,
     pub(super) now: Timestamp,
     pub(super) notices: Vec<Notice>,
     pub(super) ended: Vec<Ended>,
@@ -72,6 +73,7 @@ impl World {
             routers: BTreeMap::new(),
             known: vec![],
             is_unread: None,
+            versions: Arc::default(),
             now: "2026-01-01T00:00:00Z".parse().unwrap(),
             notices: vec![],
             ended: vec![],
@@ -225,7 +227,7 @@ impl World {
             unread: BTreeMap::new(),
             plugins: BTreeMap::new(),
             routers: Known::default(),
-            versions: Arc::default(),
+            versions: Arc::clone(&self.versions),
             now: self.now,
         }
     }
@@ -258,7 +260,8 @@ impl World {
             }
             for want in decision.wants {
                 if self.is_unread.is_some_and(|is_unread| is_unread(&want)) {
-                    observed.unread.insert(want, "forbidden".to_owned());
+                    let told = observed.unread.insert(want.clone(), "forbidden".to_owned());
+                    assert_eq!(told, None, "asked again for what cannot be read: {want:?}");
                     continue;
                 }
                 match want {
